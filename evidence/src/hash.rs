@@ -53,7 +53,7 @@ impl Hash {
 
     /// Returns 64 lowercase hexadecimal digits.
     #[must_use]
-    pub fn to_hex(&self) -> String {
+    pub fn to_hex(self) -> String {
         to_hex(&self.0)
     }
 
@@ -67,7 +67,7 @@ impl Hash {
 
     /// Returns the 44 characters of standard padded base64.
     #[must_use]
-    pub fn to_base64(&self) -> String {
+    pub fn to_base64(self) -> String {
         STANDARD.encode(self.0)
     }
 

@@ -411,7 +411,7 @@ mod tests {
         let (two, vkey_two) = signed_by(&text, "two", &SigningKey::from_seed([2; 32]));
         let note = Note {
             text,
-            signatures: vec![one.clone(), two.clone()],
+            signatures: vec![one, two],
         };
         let keys = [vkey_two];
         assert_eq!(note.verify(&keys).unwrap().len(), 1);
@@ -425,7 +425,7 @@ mod tests {
         other_bad.signatures[0].bytes[7] ^= 1;
         assert_eq!(other_bad.verify(&keys).unwrap().len(), 1);
         // A known key's line may not, although another known line is right.
-        let both = [vkey_one.clone(), keys[0].clone()];
+        let both = [vkey_one, keys[0].clone()];
         assert_eq!(
             other_bad.verify(&both),
             Err(NoteError::BadSignature("one".into()))
