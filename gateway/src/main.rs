@@ -1,0 +1,5 @@
+//! `fieldseal-gateway`: parse, load, run, drain.
+
+fn main() -> std::process::ExitCode {
+    std::process::ExitCode::from(64)
+}
