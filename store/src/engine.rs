@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{PgPool, SqlitePool};
+use sqlx::{Connection as _, PgConnection, PgPool, SqlitePool};
 
 use crate::error::{StoreError, is_conflict};
 use crate::schema;
@@ -272,6 +272,13 @@ async fn open_postgres(url: &str) -> Result<Engine, StoreError> {
     let options = PgConnectOptions::from_str(url)
         .map_err(address)?
         .application_name("fieldseal");
+    // Asked once by itself: the pool would go on asking a server that is not there for 10 s.
+    PgConnection::connect_with(&options)
+        .await
+        .map_err(address)?
+        .close()
+        .await
+        .map_err(address)?;
     let pool = PgPoolOptions::new()
         .max_connections(16)
         .acquire_timeout(Duration::from_secs(10))
