@@ -6,6 +6,7 @@
 //! [`mqtt_publisher`]).
 
 pub mod broker;
+pub mod gateway_config;
 pub mod modbus_server;
 pub mod mqtt_publisher;
 pub mod profile;

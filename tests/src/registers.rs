@@ -197,6 +197,11 @@ impl Register {
         self
     }
 
+    /// Returns the point's name in a gateway's configuration, unique over the plant.
+    pub fn point_name(&self, device: &Device) -> String {
+        format!("{}.{}", device.name, self.name)
+    }
+
     /// Returns how many words (or bits) the value takes.
     pub fn width(&self) -> u16 {
         match self.format {
@@ -252,12 +257,12 @@ const WELL_1: [Register; 6] = [
     instant("pressure", Table::Holding, 6, Format::U16, |s| {
         s.wells[0].pressure_kpa
     })
-    .scaled("0.001", 3, "MPa")
+    .scaled("0.001", 3, "MPa_a")
     .max("16"),
     instant("temperature", Table::Holding, 7, Format::I16, |s| {
         s.wells[0].temperature_centi_c
     })
-    .scaled("0.01", 2, "degC")
+    .scaled("0.01", 2, "°C")
     .max("80"),
     instant("shut_in", Table::Holding, 8, Format::U16, |s| {
         i64::from(s.wells[0].shut_in)
@@ -293,12 +298,12 @@ const WELL_2: [Register; 5] = [
     instant("pressure", Table::Holding, 6, Format::U16, |s| {
         s.wells[1].pressure_kpa
     })
-    .scaled("0.001", 3, "MPa")
+    .scaled("0.001", 3, "MPa_a")
     .max("16"),
     instant("temperature", Table::Holding, 7, Format::I16, |s| {
         s.wells[1].temperature_centi_c
     })
-    .scaled("0.01", 2, "degC")
+    .scaled("0.01", 2, "°C")
     .max("80"),
     instant("shut_in", Table::Holding, 8, Format::U16, |s| {
         i64::from(s.wells[1].shut_in)
