@@ -1,0 +1,308 @@
+//! The configuration file `gateway.toml`, checked.
+//!
+//! [`GatewayConfig::load`] returns a configuration in which every value has been judged, alone and
+//! against the others, or *every* mistake with its line, key, allowed values and remedy. Nothing is
+//! opened or connected. Keys that nobody knows are mistakes.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use evidence::hash::Origin;
+use toml::Spanned;
+use toml::de::DeTable;
+
+mod address;
+mod measurement;
+mod modbus;
+mod mqtt;
+mod point;
+mod problem;
+mod reader;
+
+pub use address::{AddressBase, modicon_text};
+pub use measurement::{MESSAGE_STREAMS_FROM, MESSAGE_TICK_MS, polled_streams};
+pub use modbus::ModbusDevice;
+pub use mqtt::{MqttBroker, MqttTls};
+pub use point::PointConfig;
+pub use problem::{Problem, Problems};
+use reader::{Reader, Section};
+
+/// The whole configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GatewayConfig {
+    /// The log's name, for ever.
+    pub origin: Origin,
+    /// Where the gateway keeps its log, keys and state.
+    pub data_dir: PathBuf,
+    /// Length of a segment in seconds, 10–300, divides 3600.
+    pub segment_s: u32,
+    /// How often the journal is synced: what a power cut may cost, in seconds (1–60).
+    pub sync_interval_s: u32,
+    /// Where sealed entries go; `None` = nowhere yet.
+    pub collector: Option<CollectorConfig>,
+    /// The bounds of the buffer.
+    pub buffer: BufferConfig,
+    /// Modbus devices, in the order of the file.
+    pub modbus: Vec<ModbusDevice>,
+    /// Brokers, in the order of the file.
+    pub mqtt: Vec<MqttBroker>,
+}
+
+/// `[collector]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CollectorConfig {
+    /// `https://host[:port]`, without a path.
+    pub url: String,
+    /// PEM certificates to trust besides the key pinned at enrolment.
+    pub ca_file: Option<PathBuf>,
+}
+
+/// `[buffer]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BufferConfig {
+    /// What happens when the buffer is full.
+    pub policy: FullPolicy,
+    /// Most megabytes the buffer may take.
+    pub max_mb: u64,
+    /// Megabytes the buffer leaves free on its file system.
+    pub min_free_mb: u64,
+    /// Days that acknowledged segments are kept.
+    pub keep_days: u32,
+}
+
+/// What a full buffer does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FullPolicy {
+    /// Stop sampling and say so.
+    Stop,
+    /// Drop the oldest payloads, each as a signed gap.
+    DropOldest,
+}
+
+/// What stands between an instrument and the gateway.
+const PATHS: [(&str, &str); 5] = [
+    ("meter", "meter"),
+    ("converter", "converter"),
+    ("plc", "plc"),
+    ("broker", "broker"),
+    ("hand", "hand"),
+];
+
+/// Why a configuration could not be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The file could not be read.
+    #[error("read {path}")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The file holds mistakes.
+    #[error(transparent)]
+    Wrong(#[from] Problems),
+}
+
+impl GatewayConfig {
+    /// Reads and checks a file. Relative paths in it start from the file's folder.
+    ///
+    /// # Errors
+    /// [`ConfigError`]: the file cannot be read, or every mistake in it.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
+        let mut config = Self::parse(&path.display().to_string(), &text)?;
+        config.resolve(path.parent().unwrap_or_else(|| Path::new("")));
+        Ok(config)
+    }
+
+    /// Checks a text; `file` names it in messages.
+    ///
+    /// # Errors
+    /// Every mistake in the text.
+    pub fn parse(file: &str, text: &str) -> Result<Self, Problems> {
+        let reader = Reader::new(text);
+        let (table, errors) = DeTable::parse_recoverable(text);
+        // After a syntax error the rest would be judged against a guess.
+        let config = if errors.is_empty() {
+            read(&Section::root(&reader, table.get_ref()))
+        } else {
+            for error in errors {
+                reader.report(&error.span().unwrap_or(0..0), "", error.message());
+            }
+            None
+        };
+        let mut list = reader.into_problems();
+        match config {
+            Some(config) if list.is_empty() => Ok(config),
+            _ => {
+                list.dedup();
+                Err(Problems { file: file.to_owned(), list })
+            }
+        }
+    }
+
+    fn resolve(&mut self, folder: &Path) {
+        let absolute = |path: &mut PathBuf| *path = folder.join(&*path);
+        absolute(&mut self.data_dir);
+        self.collector.iter_mut().filter_map(|collector| collector.ca_file.as_mut()).for_each(absolute);
+        for broker in &mut self.mqtt {
+            broker.password_file.iter_mut().for_each(absolute);
+            if let Some(tls) = &mut broker.tls {
+                tls.ca_file.iter_mut().for_each(absolute);
+                if let Some((cert, key)) = &mut tls.client {
+                    absolute(cert);
+                    absolute(key);
+                }
+            }
+        }
+    }
+}
+
+impl fmt::Display for FullPolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Stop => "stop",
+            Self::DropOldest => "drop_oldest",
+        })
+    }
+}
+
+fn read(root: &Section<'_, '_>) -> Option<GatewayConfig> {
+    let gateway = root.section("gateway");
+    if gateway.is_none() && !root.has("gateway") {
+        root.missing("gateway", "begin with [gateway], origin = \"…\", data_dir = \"…\"");
+    }
+    let general = gateway.map(|section| general(&section));
+    let collector = root.section("collector").map(|section| collector(&section));
+    let buffer = root.section("buffer").map_or_else(BufferConfig::default, |section| buffer(&section));
+    let mut names = Names::default();
+    let modbus: Vec<_> =
+        root.sections("modbus").into_iter().map(|section| modbus::device(&section, &mut names)).collect();
+    let mqtt: Vec<_> =
+        root.sections("mqtt").into_iter().map(|section| mqtt::broker(&section, &mut names)).collect();
+    if modbus.is_empty() && mqtt.is_empty() && !root.has("modbus") && !root.has("mqtt") {
+        root.missing("modbus", "add at least one [[modbus]] or [[mqtt]] table: nothing would be read");
+    }
+    if names.points.len() > MOST_POINTS {
+        root.missing("point", "this many points do not fit one gateway: at most 10000");
+    }
+    root.finish();
+    let (origin, data_dir, segment_s, sync_interval_s) = general??;
+    Some(GatewayConfig {
+        origin,
+        data_dir,
+        segment_s,
+        sync_interval_s,
+        collector: match collector {
+            Some(collector) => Some(collector?),
+            None => None,
+        },
+        buffer,
+        modbus: modbus.into_iter().collect::<Option<_>>()?,
+        mqtt: mqtt.into_iter().collect::<Option<_>>()?,
+    })
+}
+
+/// `evidence` refuses a larger measurement table.
+const MOST_POINTS: usize = 10_000;
+
+fn general(section: &Section<'_, '_>) -> Option<(Origin, PathBuf, u32, u32)> {
+    let remedy = "write the log's name, e.g. origin = \"example.com/gw/0001\"; it can never change";
+    let origin = section.required_text("origin", remedy).and_then(|text| {
+        Origin::parse(text.get_ref())
+            .map_err(|error| section.report(&text.span(), "origin", error.to_string()))
+            .ok()
+    });
+    let remedy = "write where the log is kept, e.g. data_dir = \"/var/lib/fieldseal\"";
+    let data_dir = section.required_text("data_dir", remedy);
+    let segment_s: u32 = section.number_or("segment_s", 10..=300, 60);
+    if !3_600_u32.is_multiple_of(segment_s) {
+        let allowed: Vec<String> =
+            (10..=300_u32).filter(|s| 3_600 % s == 0).map(|s| s.to_string()).collect();
+        let text = format!("{segment_s} does not divide an hour; allowed: {}", allowed.join(", "));
+        section.report(&section.place("segment_s"), "segment_s", text);
+    }
+    let sync_interval_s = section.number_or("sync_interval_s", 1..=60, 10);
+    section.finish();
+    Some((origin?, PathBuf::from(data_dir?.into_inner()), segment_s, sync_interval_s))
+}
+
+fn collector(section: &Section<'_, '_>) -> Option<CollectorConfig> {
+    let url = section.required_text("url", "write the collector's address, e.g. url = \"https://collector.example.com\"");
+    if let Some(url) = &url {
+        let host = url.get_ref().strip_prefix("https://").map(|rest| rest.strip_suffix('/').unwrap_or(rest));
+        let text = match host {
+            None => "must begin with https://: readings never travel in the clear",
+            Some("") => "has no host: write https://host or https://host:port",
+            Some(host) if host.contains(['/', '?', '#', ' ', '@']) => {
+                "must be https://host or https://host:port and nothing behind it"
+            }
+            Some(_) => "",
+        };
+        if !text.is_empty() {
+            section.report(&url.span(), "url", text);
+        }
+    }
+    let ca_file = section.text("ca_file").map(|path| PathBuf::from(path.into_inner()));
+    section.finish();
+    Some(CollectorConfig { url: url?.into_inner().trim_end_matches('/').to_owned(), ca_file })
+}
+
+impl Default for BufferConfig {
+    fn default() -> Self {
+        Self { policy: FullPolicy::Stop, max_mb: 8_192, min_free_mb: 200, keep_days: 400 }
+    }
+}
+
+fn buffer(section: &Section<'_, '_>) -> BufferConfig {
+    let default = BufferConfig::default();
+    let policies = [("stop", FullPolicy::Stop), ("drop_oldest", FullPolicy::DropOldest)];
+    let buffer = BufferConfig {
+        policy: section
+            .choice("policy", "a policy", &policies)
+            .map_or(default.policy, Spanned::into_inner),
+        max_mb: section.number_or("max_mb", 16..=16_000_000, default.max_mb),
+        min_free_mb: section.number_or("min_free_mb", 0..=16_000_000, default.min_free_mb),
+        keep_days: section.number_or("keep_days", 0..=36_500, default.keep_days),
+    };
+    section.finish();
+    buffer
+}
+
+/// Names seen so far: devices and points must each be unique in the file.
+#[derive(Default)]
+struct Names {
+    devices: HashMap<String, usize>,
+    points: HashMap<String, usize>,
+}
+
+impl Names {
+    fn device(&mut self, section: &Section<'_, '_>, name: &Spanned<String>) {
+        Self::unique(&mut self.devices, section, name.get_ref(), &name.span(), "device");
+    }
+
+    fn point(&mut self, section: &Section<'_, '_>, name: &str, span: &Range<usize>) {
+        Self::unique(&mut self.points, section, name, span, "point");
+    }
+
+    fn unique(
+        seen: &mut HashMap<String, usize>,
+        section: &Section<'_, '_>,
+        name: &str,
+        span: &Range<usize>,
+        what: &str,
+    ) {
+        let (line, _) = section.reader.position(span.start);
+        if let Some(first) = seen.get(name) {
+            let text = format!("`{name}` is already the name of the {what} in line {first}; names are unique");
+            section.report(span, "name", text);
+        } else {
+            seen.insert(name.to_owned(), line);
+        }
+    }
+}
