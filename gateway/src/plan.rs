@@ -1,0 +1,211 @@
+//! The fewest requests that read a device's values.
+//!
+//! Values of one table are joined into one request as long as the request stays within the device's
+//! limit and the hole between two values is not larger than reading it is worth. A value is never
+//! split: half of a 32-bit counter from before a carry and half from after it is a wrong number.
+
+use evidence::measurement::Table;
+
+/// Where one value lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Span {
+    /// The table.
+    pub table: Table,
+    /// The first register or bit, PDU address.
+    pub address: u16,
+    /// How many registers or bits, at least 1.
+    pub count: u16,
+}
+
+/// What a device and its link allow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Most registers in one request.
+    pub registers: u16,
+    /// Most bits in one request.
+    pub bits: u16,
+    /// Largest hole, in registers, that is read to save a request. Bits use 16 times as many: a
+    /// register is as long on the wire as 16 bits.
+    pub gap: u16,
+}
+
+/// One request and the values it answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Block {
+    /// What is asked for.
+    pub span: Span,
+    /// Positions of the values in the list that was planned, ascending by address.
+    pub values: Vec<usize>,
+}
+
+impl Span {
+    /// The address after the last one; up to 65 536.
+    #[must_use]
+    pub fn end(self) -> u32 {
+        u32::from(self.address) + u32::from(self.count)
+    }
+
+    /// Whether the span is of single bits.
+    #[must_use]
+    pub fn is_bits(self) -> bool {
+        matches!(self.table, Table::Coil | Table::Discrete)
+    }
+
+    /// Whether `inner` lies within this span.
+    #[must_use]
+    pub fn contains(self, inner: Self) -> bool {
+        self.table == inner.table && self.address <= inner.address && inner.end() <= self.end()
+    }
+}
+
+impl Limits {
+    fn most(self, bits: bool) -> u32 {
+        u32::from(if bits { self.bits } else { self.registers })
+    }
+
+    fn hole(self, bits: bool) -> u32 {
+        u32::from(self.gap) * if bits { 16 } else { 1 }
+    }
+}
+
+/// Joins values into requests.
+///
+/// No other set of requests within the limits and with holes no larger is smaller: the request that
+/// reads the leftmost value still unread may as well begin at it and take every value it can reach.
+/// A single value above the limit (which the configuration refuses) gets a request of its own.
+#[must_use]
+pub fn plan(values: &[Span], limits: Limits) -> Vec<Block> {
+    let mut order: Vec<(Span, usize)> = values.iter().copied().zip(0..).collect();
+    order.sort_unstable();
+    let mut blocks = Vec::new();
+    while let Some(&(first, _)) = order.first() {
+        let bits = first.is_bits();
+        let mut end = first.end();
+        let mut taken = Vec::new();
+        order.retain(|&(value, place)| {
+            let near = value.table == first.table && u32::from(value.address) <= end + limits.hole(bits);
+            // In the same table `order` ascends, so the difference cannot be negative.
+            let take = near && (value == first || value.end() - u32::from(first.address) <= limits.most(bits));
+            if take {
+                end = end.max(value.end());
+                taken.push(place);
+            }
+            !take
+        });
+        let count = u16::try_from(end - u32::from(first.address)).unwrap_or(u16::MAX);
+        blocks.push(Block { span: Span { count, ..first }, values: taken });
+    }
+    blocks
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Limits, Span, plan};
+    use evidence::measurement::Table;
+    use proptest::prelude::{Strategy, prop_assert, prop_assert_eq, proptest};
+
+    const TCP: Limits = Limits { registers: 125, bits: 2_000, gap: 31 };
+
+    fn holding(address: u16, count: u16) -> Span {
+        Span { table: Table::Holding, address, count }
+    }
+
+    #[test]
+    fn a_hole_is_read_when_that_is_cheaper_than_a_request() {
+        let joined = plan(&[holding(0, 2), holding(33, 2)], TCP);
+        assert_eq!(joined.len(), 1);
+        assert_eq!(joined[0].span, holding(0, 35));
+        assert_eq!(plan(&[holding(0, 2), holding(34, 2)], TCP).len(), 2);
+    }
+
+    #[test]
+    fn a_value_at_the_limit_is_not_split() {
+        let blocks = plan(&[holding(0, 124), holding(124, 2)], TCP);
+        assert_eq!(blocks.iter().map(|block| block.span).collect::<Vec<_>>(), [
+            holding(0, 124),
+            holding(124, 2)
+        ]);
+    }
+
+    #[test]
+    fn tables_are_never_mixed_and_the_last_address_is_reachable() {
+        let input = Span { table: Table::Input, address: 0, count: 1 };
+        assert_eq!(plan(&[holding(0, 1), input], TCP).len(), 2);
+        assert_eq!(plan(&[holding(65_535, 1)], TCP)[0].span, holding(65_535, 1));
+        assert_eq!(plan(&[], TCP), []);
+    }
+
+    /// The fewest requests by trying every way to split the sorted values into groups.
+    fn brute_force(values: &[Span], limits: Limits) -> usize {
+        let feasible = |group: &[Span]| {
+            let mut sorted = group.to_vec();
+            sorted.sort_unstable();
+            let mut end = u32::from(sorted[0].address);
+            for value in &sorted {
+                if u32::from(value.address) > end + u32::from(limits.gap) {
+                    return false;
+                }
+                end = end.max(value.end());
+            }
+            end - u32::from(sorted[0].address) <= u32::from(limits.registers)
+        };
+        // Every assignment of values to at most `n` groups, in restricted growth form.
+        fn assign(
+            values: &[Span],
+            groups: &mut Vec<Vec<Span>>,
+            feasible: &dyn Fn(&[Span]) -> bool,
+            best: &mut usize,
+        ) {
+            if groups.len() >= *best {
+                return;
+            }
+            let Some((first, rest)) = values.split_first() else {
+                if groups.iter().all(|group| feasible(group)) {
+                    *best = groups.len();
+                }
+                return;
+            };
+            for place in 0..groups.len() {
+                groups[place].push(*first);
+                assign(rest, groups, feasible, best);
+                groups[place].pop();
+            }
+            groups.push(vec![*first]);
+            assign(rest, groups, feasible, best);
+            groups.pop();
+        }
+        let mut best = values.len() + 1;
+        assign(values, &mut Vec::new(), &feasible, &mut best);
+        best
+    }
+
+    fn spans(most: usize, far: u16) -> impl Strategy<Value = Vec<Span>> {
+        let span = (0..far, 1_u16..5).prop_map(|(address, count)| holding(address, count));
+        proptest::collection::vec(span, 1..most)
+    }
+
+    proptest! {
+        #[test]
+        fn every_value_is_read_exactly_once_within_the_limits(
+            values in spans(60, 2_000), registers in 4_u16..=125, gap in 0_u16..60,
+        ) {
+            let limits = Limits { registers, bits: 2_000, gap };
+            let blocks = plan(&values, limits);
+            let mut read: Vec<usize> = blocks.iter().flat_map(|block| block.values.clone()).collect();
+            read.sort_unstable();
+            prop_assert_eq!(read, (0..values.len()).collect::<Vec<_>>());
+            for block in &blocks {
+                prop_assert!(block.span.count <= registers);
+                prop_assert!(block.values.iter().all(|&place| block.span.contains(values[place])));
+            }
+        }
+
+        #[test]
+        fn no_plan_by_hand_needs_fewer_requests(
+            values in spans(8, 40), registers in 4_u16..12, gap in 0_u16..6,
+        ) {
+            let limits = Limits { registers, bits: 2_000, gap };
+            prop_assert_eq!(plan(&values, limits).len(), brute_force(&values, limits));
+        }
+    }
+}
