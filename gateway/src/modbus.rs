@@ -1,0 +1,19 @@
+//! Modbus TCP: one task per `host:port`, every answer checked, nothing ever written.
+//!
+//! - [`frame`] turns a read into bytes and judges an answer against its question. There is no type
+//!   for a write: what cannot be expressed cannot be sent.
+//! - [`connection`] is one TCP connection. After any answer that does not match, any timeout and any
+//!   error it is closed; what may still arrive on it can no longer be taken for a later answer.
+//! - [`link`] is the task that owns the connection; the requests of all units behind one `host:port`
+//!   queue there.
+//! - [`backoff`] decides per link and per unit when a silent device is asked again.
+//! - [`device`] reads one device's points of one stream and learns the holes in its register map.
+
+pub mod backoff;
+pub mod connection;
+pub mod device;
+pub mod frame;
+pub mod link;
+
+pub use connection::Failure;
+pub use link::{Link, LinkOptions};
