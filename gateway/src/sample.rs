@@ -111,8 +111,13 @@ pub trait MessageSource: Send {
     /// The stream's id.
     fn stream(&self) -> u16;
 
-    /// The next message. Cancel safe. `None` only after the source was shut down.
+    /// The next message. Cancel safe. `None` only after the source was closed.
     fn next(&mut self) -> BoxFuture<'_, Option<Message>>;
+
+    /// Stops receiving, after the acknowledgements given so far have left. Takes a few seconds at most.
+    fn close(&mut self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
 }
 
 impl PointSample {
