@@ -1,0 +1,165 @@
+//! The polled streams of a configuration: links, devices and the checks at the edge.
+//!
+//! [`start`] makes one task per `host:port` and one [`PolledStream`] per interval. All streams that
+//! read one device share its link, so their requests queue behind one another.
+
+use std::collections::{BTreeMap, HashSet};
+use std::time::Duration;
+
+use evidence::measurement::{MeasurementConfig, Source};
+use evidence::quality::Quality;
+use futures_util::FutureExt as _;
+use futures_util::future::{BoxFuture, join_all};
+use ring::rand::SecureRandom;
+use tokio::time::Instant;
+
+use crate::checks::Watch;
+use crate::config::{GatewayConfig, ModbusDevice, polled_streams};
+use crate::modbus::device::{DeviceReader, Outcome, Value};
+use crate::modbus::{Link, LinkOptions};
+use crate::plan::{Limits, Span};
+use crate::sample::{PointSample, PolledSource, SampleValue, TickSamples};
+
+/// Every device of one interval.
+#[derive(Debug)]
+pub struct PolledStream {
+    id: u16,
+    tick_ms: u64,
+    devices: Vec<DeviceReader>,
+    /// By point index; only this stream's points are present.
+    watches: BTreeMap<u16, Watch>,
+}
+
+/// Starts the links and returns the polled streams, ascending by id.
+///
+/// The links' tasks end when the streams are dropped. Must be called within a runtime.
+#[must_use]
+pub fn start(config: &GatewayConfig, random: &dyn SecureRandom) -> Vec<PolledStream> {
+    let table = config.measurement(|_| 0);
+    let links = links(config, random);
+    polled_streams(config)
+        .into_iter()
+        .map(|id| PolledStream::new(id, config, &table, &links))
+        .collect()
+}
+
+type Links = BTreeMap<(String, u16), Link>;
+
+/// One link per `host:port`.
+fn links(config: &GatewayConfig, random: &dyn SecureRandom) -> Links {
+    let mut links = Links::new();
+    for device in &config.modbus {
+        let key = (device.host.clone(), device.port);
+        if links.contains_key(&key) {
+            continue;
+        }
+        let mut first = [0; 2];
+        // Without randomness the transaction numbers start at 0, which costs a little robustness only.
+        let first_transaction = random.fill(&mut first).map_or(0, |()| u16::from_be_bytes(first));
+        let (link, _task) = Link::start(LinkOptions {
+            host: device.host.clone(),
+            port: device.port,
+            connect_delay: device.connect_delay,
+            cap: shared_cap(config, &key),
+            first_transaction,
+        });
+        links.insert(key, link);
+    }
+    links
+}
+
+/// Where several units share a link, one request may take at most half of the shortest interval on
+/// it: a unit that falls silent leaves the others the rest of the tick.
+#[must_use]
+pub fn shared_cap(config: &GatewayConfig, key: &(String, u16)) -> Option<Duration> {
+    let on_link = || config.modbus.iter().filter(|device| device.host == key.0 && device.port == key.1);
+    let units: HashSet<u8> = on_link().map(|device| device.unit_id).collect();
+    let shortest = on_link().flat_map(|device| &device.points).filter_map(|point| point.interval_s).min()?;
+    (units.len() > 1).then(|| Duration::from_millis(500) * u32::from(shortest))
+}
+
+/// What a device's requests must respect.
+#[must_use]
+pub fn limits(device: &ModbusDevice) -> Limits {
+    Limits { registers: device.max_registers, bits: device.max_bits, gap: device.max_gap }
+}
+
+/// A device's values in one stream (or in all, without one), in the order of the points.
+#[must_use]
+pub fn values(table: &MeasurementConfig, device: u16, stream: Option<u16>) -> Vec<Value> {
+    (0_u16..)
+        .zip(&table.points)
+        .filter(|(_, point)| point.device == device && stream.is_none_or(|id| point.stream == id))
+        .filter_map(|(index, point)| match point.source {
+            Source::Modbus { table, address, words } => Some(Value {
+                point: index,
+                name: point.name.clone(),
+                span: Span { table, address, count: u16::from(words) },
+                format: point.format,
+            }),
+            Source::Message { .. } => None,
+        })
+        .collect()
+}
+
+impl PolledStream {
+    fn new(id: u16, config: &GatewayConfig, table: &MeasurementConfig, links: &Links) -> Self {
+        let devices = (0_u16..)
+            .zip(&config.modbus)
+            .filter_map(|(index, device)| {
+                let link = links.get(&(device.host.clone(), device.port))?.clone();
+                let values = values(table, index, Some(id));
+                (!values.is_empty()).then(|| {
+                    DeviceReader::new(&device.name, link, device.unit_id, device.timeout, limits(device), values)
+                })
+            })
+            .collect();
+        let watches = table.points_of(id).map(|(index, point)| (index, Watch::new(point))).collect();
+        Self { id, tick_ms: u64::from(id) * 1_000, devices, watches }
+    }
+
+    /// The requests one tick takes, over all devices.
+    #[must_use]
+    pub fn request_count(&self) -> usize {
+        self.devices.iter().map(|device| device.requests().count()).sum()
+    }
+
+    async fn read(&mut self, tick: u64, deadline: Instant) -> TickSamples {
+        let outcomes = join_all(self.devices.iter_mut().map(|device| device.read(deadline))).await;
+        let at_ms = tick.saturating_mul(self.tick_ms);
+        let mut samples: Vec<PointSample> = Vec::with_capacity(self.watches.len());
+        for (device, outcomes) in self.devices.iter().zip(outcomes) {
+            for (value, outcome) in device.values().iter().zip(outcomes) {
+                let mut sample = sample(value.point, &outcome);
+                if let Some(watch) = self.watches.get_mut(&value.point) {
+                    watch.check(&mut sample, at_ms);
+                }
+                samples.push(sample);
+            }
+        }
+        samples.sort_by_key(|sample| sample.point);
+        TickSamples { stream: self.id, samples }
+    }
+}
+
+fn sample(point: u16, outcome: &Outcome) -> PointSample {
+    match &outcome.result {
+        Ok(raw) => PointSample { point, value: SampleValue::Int(*raw), qualities: Vec::new() },
+        Err(absence) => PointSample::absent(point, absence.quality, absence.aux),
+    }
+}
+
+impl PolledSource for PolledStream {
+    fn stream(&self) -> u16 {
+        self.id
+    }
+
+    fn poll(&mut self, tick: u64, deadline: Instant) -> BoxFuture<'_, TickSamples> {
+        self.read(tick, deadline).boxed()
+    }
+
+    fn missed(&self, quality: Quality) -> TickSamples {
+        let samples = self.watches.keys().map(|&point| PointSample::absent(point, quality, 0)).collect();
+        TickSamples { stream: self.id, samples }
+    }
+}
