@@ -1,0 +1,1 @@
+//! Names and containers of the evidence bundle.

@@ -1,0 +1,571 @@
+//! Control entries: what the log says about itself.
+
+use crate::cbor::{CborError, Reader, Writer};
+use crate::entry::{Body, ClockStatus, ControlBody, MOST_INLINE_BODY, PayloadRef};
+use crate::hash::{Hash, Origin, leaf_hash};
+use crate::key::VerifyingKey;
+use crate::measurement::MeasurementConfig;
+use crate::rejection::Rejection;
+
+/// The control kinds of this version. Kinds 6, 7, 11 and 13 are reserved and refused.
+pub mod kind {
+    /// The first entry.
+    pub const GENESIS: u64 = 1;
+    /// The measurement table.
+    pub const CONFIG: u64 = 2;
+    /// The next entry key.
+    pub const KEY_ADD: u64 = 3;
+    /// A replaced entry key is declared compromised.
+    pub const KEY_REVOKE: u64 = 4;
+    /// Another version of the gateway's program runs from here on.
+    pub const SOFTWARE: u64 = 5;
+    /// A remark about earlier entries.
+    pub const ANNOTATION: u64 = 8;
+    /// Where the tick axes stand in time.
+    pub const CLOCK: u64 = 9;
+    /// The identity a device reported.
+    pub const DEVICE: u64 = 10;
+    /// This log continues another one, or lost a file.
+    pub const RECOVERY: u64 = 12;
+    /// A site check or commissioning record.
+    pub const COMMISSIONING: u64 = 14;
+    /// Payloads that were dropped for want of room.
+    pub const DROPPED: u64 = 15;
+    /// Somebody approved an entry.
+    pub const APPROVAL: u64 = 16;
+}
+
+/// A control entry's body, read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Control {
+    /// Kind 1.
+    Genesis(Genesis),
+    /// Kind 2.
+    Config(MeasurementConfig),
+    /// Kind 3: from the next entry on only this key signs.
+    KeyAdd(VerifyingKey),
+    /// Kind 4.
+    KeyRevoke {
+        /// The id of a key that was replaced before.
+        key_id: [u8; 8],
+        /// Why.
+        reason: String,
+    },
+    /// Kind 5.
+    Software {
+        /// The version as the program says it.
+        version: String,
+        /// SHA-256 of the program file.
+        binary: Hash,
+    },
+    /// Kind 8: never edits anything.
+    Annotation {
+        /// The first entry it speaks of.
+        from: u64,
+        /// The last one.
+        to: u64,
+        /// What it says.
+        text: String,
+    },
+    /// Kind 9.
+    Clock(ClockEvent),
+    /// Kind 10.
+    Device {
+        /// The device's name in the configuration.
+        device: String,
+        /// What it calls itself.
+        identity: String,
+    },
+    /// Kind 12.
+    Recovery {
+        /// The log that ended, or this log itself when only a file was lost.
+        origin: String,
+        /// The last index known of it.
+        last_index: u64,
+        /// Its leaf hash.
+        last_leaf: Hash,
+        /// Why.
+        reason: String,
+    },
+    /// Kind 14: free text of a site check, with the hashes of its attachments.
+    Commissioning {
+        /// The record.
+        text: String,
+        /// SHA-256 of each attachment.
+        attachments: Vec<Hash>,
+    },
+    /// Kind 15.
+    Dropped {
+        /// The first index without its payload.
+        from: u64,
+        /// The last one.
+        to: u64,
+        /// Why.
+        reason: String,
+    },
+    /// Kind 16.
+    Approval {
+        /// The approved entry.
+        index: u64,
+        /// Its leaf hash.
+        leaf: Hash,
+        /// The approving key.
+        key: VerifyingKey,
+        /// Its signature over [`approval_message`].
+        signature: [u8; 64],
+    },
+}
+
+/// The first entry of a log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Genesis {
+    /// The log's name.
+    pub origin: String,
+    /// The key that signs checkpoints, for the life of the log.
+    pub log_key: VerifyingKey,
+    /// The first entry key; it signs this entry too.
+    pub entry_key: VerifyingKey,
+    /// The program that made it.
+    pub software: String,
+}
+
+/// A change of the relation between ticks and time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClockEvent {
+    /// Where the time comes from.
+    pub source: ClockStatus,
+    /// Its estimated error in milliseconds.
+    pub error_ms: u64,
+    /// For every stream: from here on, time = (tick + shift) × tick length.
+    pub shifts: Vec<(u16, i64)>,
+    /// Entries of this boot that were sealed without a time, and the shift that places them.
+    pub placed: Vec<Placed>,
+    /// In words.
+    pub note: String,
+}
+
+/// Entries that get their time afterwards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Placed {
+    /// The stream.
+    pub stream: u16,
+    /// The first entry.
+    pub from: u64,
+    /// The last entry.
+    pub to: u64,
+    /// Their shift.
+    pub shift: i64,
+}
+
+/// The bytes an approver signs.
+#[must_use]
+pub fn approval_message(origin: &Origin, index: u64, leaf: &Hash) -> Vec<u8> {
+    format!(
+        "fieldseal/approve/v1\n{}\n{index}\n{}\n",
+        origin.as_str(),
+        leaf.to_base64()
+    )
+    .into_bytes()
+}
+
+/// The longest text in a control body.
+const MOST_TEXT: usize = 4_000;
+/// The only body format there is.
+const FORMAT_VERSION: u64 = 1;
+
+impl Control {
+    /// The kind number.
+    #[must_use]
+    pub const fn kind(&self) -> u64 {
+        match self {
+            Self::Genesis(_) => kind::GENESIS,
+            Self::Config(_) => kind::CONFIG,
+            Self::KeyAdd(_) => kind::KEY_ADD,
+            Self::KeyRevoke { .. } => kind::KEY_REVOKE,
+            Self::Software { .. } => kind::SOFTWARE,
+            Self::Annotation { .. } => kind::ANNOTATION,
+            Self::Clock(_) => kind::CLOCK,
+            Self::Device { .. } => kind::DEVICE,
+            Self::Recovery { .. } => kind::RECOVERY,
+            Self::Commissioning { .. } => kind::COMMISSIONING,
+            Self::Dropped { .. } => kind::DROPPED,
+            Self::Approval { .. } => kind::APPROVAL,
+        }
+    }
+
+    /// The body to be sealed.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut w = Writer::new();
+        match self {
+            Self::Genesis(genesis) => {
+                w.map(5)
+                    .text("format")
+                    .uint(FORMAT_VERSION)
+                    .text("origin")
+                    .text(&genesis.origin);
+                w.text("log_key")
+                    .byte_string(genesis.log_key.bytes())
+                    .text("software")
+                    .text(&genesis.software);
+                w.text("entry_key").byte_string(genesis.entry_key.bytes());
+            }
+            Self::Config(config) => return config.encode(),
+            Self::KeyAdd(key) => {
+                w.map(1).text("key").byte_string(key.bytes());
+            }
+            Self::KeyRevoke { key_id, reason } => {
+                w.map(2)
+                    .text("key_id")
+                    .byte_string(key_id)
+                    .text("reason")
+                    .text(reason);
+            }
+            Self::Software { version, binary } => {
+                w.map(2)
+                    .text("binary")
+                    .byte_string(&binary.0)
+                    .text("version")
+                    .text(version);
+            }
+            Self::Annotation { from, to, text } => {
+                w.map(3)
+                    .text("to")
+                    .uint(*to)
+                    .text("from")
+                    .uint(*from)
+                    .text("text")
+                    .text(text);
+            }
+            Self::Clock(event) => event.write(&mut w),
+            Self::Device { device, identity } => {
+                w.map(2)
+                    .text("device")
+                    .text(device)
+                    .text("identity")
+                    .text(identity);
+            }
+            Self::Recovery {
+                origin,
+                last_index,
+                last_leaf,
+                reason,
+            } => {
+                w.map(4)
+                    .text("origin")
+                    .text(origin)
+                    .text("reason")
+                    .text(reason);
+                w.text("last_leaf")
+                    .byte_string(&last_leaf.0)
+                    .text("last_index")
+                    .uint(*last_index);
+            }
+            Self::Commissioning { text, attachments } => {
+                w.map(2)
+                    .text("text")
+                    .text(text)
+                    .text("attachments")
+                    .array(attachments.len());
+                for hash in attachments {
+                    w.byte_string(&hash.0);
+                }
+            }
+            Self::Dropped { from, to, reason } => {
+                w.map(3)
+                    .text("to")
+                    .uint(*to)
+                    .text("from")
+                    .uint(*from)
+                    .text("reason")
+                    .text(reason);
+            }
+            Self::Approval {
+                index,
+                leaf,
+                key,
+                signature,
+            } => {
+                w.map(4)
+                    .text("key")
+                    .byte_string(key.bytes())
+                    .text("leaf")
+                    .byte_string(&leaf.0);
+                w.text("index")
+                    .uint(*index)
+                    .text("signature")
+                    .byte_string(signature);
+            }
+        }
+        w.into_bytes()
+    }
+
+    /// The body of an entry that seals this, and its payload when the body is too long for an entry.
+    #[must_use]
+    pub fn into_body(self) -> (Body, Vec<u8>) {
+        let bytes = self.encode();
+        let kind = self.kind();
+        if bytes.len() <= MOST_INLINE_BODY {
+            return (
+                Body::Control {
+                    kind,
+                    body: ControlBody::Inline(bytes),
+                },
+                Vec::new(),
+            );
+        }
+        let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        let signed = PayloadRef {
+            root: leaf_hash(&bytes),
+            chunks: 1,
+            bytes: length,
+        };
+        (
+            Body::Control {
+                kind,
+                body: ControlBody::Payload(signed),
+            },
+            bytes,
+        )
+    }
+
+    /// Reads a body.
+    ///
+    /// # Errors
+    /// [`Rejection::UnknownControl`], [`Rejection::ControlBody`], [`Rejection::KeyRefused`] or
+    /// [`Rejection::Configuration`].
+    pub fn decode(kind: u64, bytes: &[u8]) -> Result<Self, Rejection> {
+        if kind == kind::CONFIG {
+            return Ok(Self::Config(MeasurementConfig::decode(bytes)?));
+        }
+        let mut keys = Vec::new();
+        let control = decode_fields(kind, bytes, &mut keys)
+            .map_err(|error| Rejection::ControlBody { kind, error })?
+            .ok_or(Rejection::UnknownControl(kind))?;
+        let mut checked = keys
+            .into_iter()
+            .map(|key| VerifyingKey::from_bytes(&key).map_err(Rejection::KeyRefused));
+        let mut next_key = || {
+            checked
+                .next()
+                .unwrap_or(Err(Rejection::UnknownControl(kind)))
+        };
+        Ok(match control {
+            Raw::Genesis { origin, software } => Self::Genesis(Genesis {
+                origin,
+                software,
+                log_key: next_key()?,
+                entry_key: next_key()?,
+            }),
+            Raw::KeyAdd => Self::KeyAdd(next_key()?),
+            Raw::Approval {
+                index,
+                leaf,
+                signature,
+            } => Self::Approval {
+                key: next_key()?,
+                index,
+                leaf,
+                signature,
+            },
+            Raw::Other(control) => control,
+        })
+    }
+}
+
+/// A body whose keys have not been checked yet.
+enum Raw {
+    Genesis {
+        origin: String,
+        software: String,
+    },
+    KeyAdd,
+    Approval {
+        index: u64,
+        leaf: Hash,
+        signature: [u8; 64],
+    },
+    Other(Control),
+}
+
+fn decode_fields(
+    kind: u64,
+    bytes: &[u8],
+    keys: &mut Vec<[u8; 32]>,
+) -> Result<Option<Raw>, CborError> {
+    let r = &mut Reader::new(bytes);
+    let mut fields = r.map()?;
+    let text = |r: &mut Reader<'_>, fields: &mut crate::cbor::Fields, key: &str| {
+        fields.required(r, key)?;
+        r.text(MOST_TEXT).map(str::to_owned)
+    };
+    let raw = match kind {
+        kind::GENESIS => {
+            fields.required(r, "format")?;
+            let at = r.offset();
+            if r.uint()? != FORMAT_VERSION {
+                return Err(CborError::Range(at));
+            }
+            let origin = text(r, &mut fields, "origin")?;
+            fields.required(r, "log_key")?;
+            keys.push(r.array_of()?);
+            let software = text(r, &mut fields, "software")?;
+            fields.required(r, "entry_key")?;
+            keys.push(r.array_of()?);
+            Raw::Genesis { origin, software }
+        }
+        kind::KEY_ADD => {
+            fields.required(r, "key")?;
+            keys.push(r.array_of()?);
+            Raw::KeyAdd
+        }
+        kind::KEY_REVOKE => {
+            fields.required(r, "key_id")?;
+            let key_id = r.array_of()?;
+            Raw::Other(Control::KeyRevoke {
+                key_id,
+                reason: text(r, &mut fields, "reason")?,
+            })
+        }
+        kind::SOFTWARE => {
+            fields.required(r, "binary")?;
+            let binary = Hash(r.array_of()?);
+            Raw::Other(Control::Software {
+                binary,
+                version: text(r, &mut fields, "version")?,
+            })
+        }
+        kind::ANNOTATION => {
+            fields.required(r, "to")?;
+            let to = r.uint()?;
+            fields.required(r, "from")?;
+            let from = r.uint()?;
+            Raw::Other(Control::Annotation {
+                from,
+                to,
+                text: text(r, &mut fields, "text")?,
+            })
+        }
+        kind::CLOCK => Raw::Other(Control::Clock(ClockEvent::read(r, &mut fields)?)),
+        kind::DEVICE => {
+            let device = text(r, &mut fields, "device")?;
+            Raw::Other(Control::Device {
+                device,
+                identity: text(r, &mut fields, "identity")?,
+            })
+        }
+        kind::RECOVERY => {
+            let origin = text(r, &mut fields, "origin")?;
+            let reason = text(r, &mut fields, "reason")?;
+            fields.required(r, "last_leaf")?;
+            let last_leaf = Hash(r.array_of()?);
+            fields.required(r, "last_index")?;
+            Raw::Other(Control::Recovery {
+                origin,
+                last_index: r.uint()?,
+                last_leaf,
+                reason,
+            })
+        }
+        kind::COMMISSIONING => {
+            let record = text(r, &mut fields, "text")?;
+            fields.required(r, "attachments")?;
+            let attachments = (0..r.array()?)
+                .map(|_| r.array_of().map(Hash))
+                .collect::<Result<_, _>>()?;
+            Raw::Other(Control::Commissioning {
+                text: record,
+                attachments,
+            })
+        }
+        kind::DROPPED => {
+            fields.required(r, "to")?;
+            let to = r.uint()?;
+            fields.required(r, "from")?;
+            let from = r.uint()?;
+            Raw::Other(Control::Dropped {
+                from,
+                to,
+                reason: text(r, &mut fields, "reason")?,
+            })
+        }
+        kind::APPROVAL => {
+            fields.required(r, "key")?;
+            keys.push(r.array_of()?);
+            fields.required(r, "leaf")?;
+            let leaf = Hash(r.array_of()?);
+            fields.required(r, "index")?;
+            let index = r.uint()?;
+            fields.required(r, "signature")?;
+            Raw::Approval {
+                index,
+                leaf,
+                signature: r.array_of()?,
+            }
+        }
+        _ => return Ok(None),
+    };
+    fields.finish(r)?;
+    r.end()?;
+    Ok(Some(raw))
+}
+
+impl ClockEvent {
+    fn write(&self, w: &mut Writer) {
+        w.map(5)
+            .text("note")
+            .text(&self.note)
+            .text("placed")
+            .array(self.placed.len());
+        for placed in &self.placed {
+            w.array(4)
+                .uint(placed.stream)
+                .uint(placed.from)
+                .uint(placed.to)
+                .int(placed.shift);
+        }
+        w.text("shifts").array(self.shifts.len());
+        for (stream, shift) in &self.shifts {
+            w.array(2).uint(*stream).int(*shift);
+        }
+        w.text("source")
+            .uint(self.source.code())
+            .text("error_ms")
+            .uint(self.error_ms);
+    }
+
+    fn read(r: &mut Reader<'_>, fields: &mut crate::cbor::Fields) -> Result<Self, CborError> {
+        fields.required(r, "note")?;
+        let note = r.text(MOST_TEXT)?.to_owned();
+        fields.required(r, "placed")?;
+        let placed = (0..r.array()?)
+            .map(|_| {
+                r.tuple(4)?;
+                Ok(Placed {
+                    stream: r.small()?,
+                    from: r.uint()?,
+                    to: r.uint()?,
+                    shift: r.int()?,
+                })
+            })
+            .collect::<Result<_, CborError>>()?;
+        fields.required(r, "shifts")?;
+        let shifts = (0..r.array()?)
+            .map(|_| {
+                r.tuple(2)?;
+                Ok((r.small()?, r.int()?))
+            })
+            .collect::<Result<_, CborError>>()?;
+        fields.required(r, "source")?;
+        let at = r.offset();
+        let source = ClockStatus::from_code(r.uint()?).ok_or(CborError::Range(at))?;
+        fields.required(r, "error_ms")?;
+        Ok(Self {
+            source,
+            error_ms: r.uint()?,
+            shifts,
+            placed,
+            note,
+        })
+    }
+}
