@@ -167,7 +167,7 @@ impl TlogProof {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::checkpoint::sign_checkpoint;
+    use crate::checkpoint::{log_vkey, sign_checkpoint};
     use crate::hash::{Origin, leaf_hash, root_of};
     use crate::key::SigningKey;
     use crate::merkle::{LeafHashes, inclusion_proof};
@@ -199,6 +199,10 @@ sGBcN5+/lB2CQYt+jCI0VpJABkIqtJeneXFvzKhdWJY=
             (checkpoint.origin.as_str(), checkpoint.size),
             ("example.com/gw/0001", 3)
         );
+        // Its log key is the one of seed 0101..01.
+        let key = SigningKey::from_seed([1; 32]).public();
+        let vkey = log_vkey(&checkpoint.origin, &key);
+        assert_eq!(Checkpoint::open(&proof.checkpoint, &vkey), Ok(checkpoint));
         // Its shape fits; the entry itself is not printed with it.
         assert!(matches!(
             proof.verify(&leaf_hash(b"another entry")),
