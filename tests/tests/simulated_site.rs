@@ -9,6 +9,7 @@ use rumqttc::{AsyncClient, Event, MqttOptions, Packet, QoS};
 use system_tests::broker::Broker;
 use system_tests::modbus_server::{Fault, ModbusServer, Now, Seen, own_address_image, plant_image};
 use system_tests::mqtt_publisher::{AMBIENT_TOPIC, GAS_TOPIC, Publisher, ambient_message};
+use system_tests::peers::PymodbusMeter;
 use system_tests::registers::Server;
 use system_tests::site::{COMMISSIONED_UNIX_MS, Site};
 use tokio_modbus::client::{Context, Reader as _, tcp};
@@ -232,4 +233,26 @@ async fn the_sensors_publish_through_mosquitto_and_go_on_after_it_crashed() {
     assert!(topic.starts_with("plant/"));
     publisher.stop().await;
     broker.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn the_pymodbus_meter_shows_addresses_and_typed_values() {
+    let meter = PymodbusMeter::start().await.unwrap();
+    let mut client = tcp::connect_slave(meter.address(), Slave(1)).await.unwrap();
+    let words = client
+        .read_holding_registers(875, 125)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(words, (875..1_000).collect::<Vec<u16>>());
+    client.set_slave(Slave(2));
+    let words = client.read_holding_registers(0, 2).await.unwrap().unwrap();
+    let [a, b] = words[0].to_be_bytes();
+    let [c, d] = words[1].to_be_bytes();
+    assert_eq!(
+        f32::from_be_bytes([a, b, c, d]).to_bits(),
+        21.5_f32.to_bits()
+    );
+    let missing = client.read_holding_registers(500, 2).await.unwrap();
+    assert_eq!(missing, Err(ExceptionCode::IllegalDataAddress));
 }
