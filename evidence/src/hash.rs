@@ -139,7 +139,9 @@ fn finish(value: &digest::Digest) -> Hash {
     Hash::from_slice(value.as_ref()).expect("SHA-256 gives 32 bytes")
 }
 
-pub(crate) fn to_hex(bytes: &[u8]) -> String {
+/// Returns lowercase hexadecimal digits.
+#[must_use]
+pub fn to_hex(bytes: &[u8]) -> String {
     use fmt::Write as _;
     bytes
         .iter()
