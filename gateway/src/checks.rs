@@ -36,7 +36,9 @@ impl Watch {
     /// Watches `point`, of which nothing is known yet.
     #[must_use]
     pub fn new(point: &Point) -> Self {
-        let step = point.max_step_per_s.map(|step| (i128::from(step.mantissa()), u32::from(step.decimals())));
+        let step = point
+            .max_step_per_s
+            .map(|step| (i128::from(step.mantissa()), u32::from(step.decimals())));
         Self {
             decoder: Decoder::new(point),
             step,
@@ -49,16 +51,22 @@ impl Watch {
 
     /// Adds the flags that a sample deserves. `at_ms` is its time on any axis that grows with time.
     pub fn check(&mut self, sample: &mut PointSample, at_ms: u64) {
-        let SampleValue::Int(raw) = sample.value else { return };
+        let SampleValue::Int(raw) = sample.value else {
+            return;
+        };
         let mantissa = match self.decoder.value(raw) {
             Ok(mantissa) => mantissa,
             Err(flag) => return sample.flag(flag),
         };
-        let now = At { unix_ms: at_ms, mantissa };
+        let now = At {
+            unix_ms: at_ms,
+            mantissa,
+        };
         if let Some(last) = self.last_good {
             if self.is_register && mantissa < last.mantissa && !self.believes_low(now) {
                 sample.flag(Quality::ROLLBACK);
-            } else if self.is_too_far(last, now) && !(self.is_register && mantissa < last.mantissa) {
+            } else if self.is_too_far(last, now) && !(self.is_register && mantissa < last.mantissa)
+            {
                 sample.flag(Quality::STEP);
             }
         }
@@ -81,12 +89,18 @@ impl Watch {
 
     /// Whether |Δ| exceeds rating × Δt, exactly: both sides in units of 10^-(decimals) per 1000 s.
     fn is_too_far(&self, last: At, now: At) -> bool {
-        let Some((rate, rate_decimals)) = self.step else { return false };
+        let Some((rate, rate_decimals)) = self.step else {
+            return false;
+        };
         let change = (i128::from(now.mantissa) - i128::from(last.mantissa)).abs();
         let elapsed = i128::from(now.unix_ms.saturating_sub(last.unix_ms));
         // |change| × 10^-k > rate × 10^-r × elapsed / 1000; below 10^18 each, so i128 holds all of it.
-        let left = change.saturating_mul(1_000).saturating_mul(10_i128.pow(rate_decimals));
-        let right = rate.saturating_mul(elapsed).saturating_mul(10_i128.pow(u32::from(self.decimals)));
+        let left = change
+            .saturating_mul(1_000)
+            .saturating_mul(10_i128.pow(rate_decimals));
+        let right = rate
+            .saturating_mul(elapsed)
+            .saturating_mul(10_i128.pow(u32::from(self.decimals)));
         left > right
     }
 }
@@ -105,8 +119,15 @@ mod tests {
             name: "p".to_owned(),
             stream: 1,
             device: 0,
-            source: Source::Modbus { table: Table::Holding, address: 0, words: 1 },
-            format: Format { kind: Kind::U16, order: Order::Abcd },
+            source: Source::Modbus {
+                table: Table::Holding,
+                address: 0,
+                words: 1,
+            },
+            format: Format {
+                kind: Kind::U16,
+                order: Order::Abcd,
+            },
             scale: Decimal::parse("0.1").unwrap(),
             offset: Decimal::ZERO,
             decimals: 1,
@@ -123,8 +144,16 @@ mod tests {
     fn flags(watch: &mut Watch, raw: i64, at_ms: u64) -> Vec<Quality> {
         let mut sample = PointSample::good(0, raw);
         watch.check(&mut sample, at_ms);
-        assert_eq!(sample.value, SampleValue::Int(raw), "a flag never alters the value");
-        sample.qualities.iter().map(|&(quality, _)| quality).collect()
+        assert_eq!(
+            sample.value,
+            SampleValue::Int(raw),
+            "a flag never alters the value"
+        );
+        sample
+            .qualities
+            .iter()
+            .map(|&(quality, _)| quality)
+            .collect()
     }
 
     #[test]
@@ -133,16 +162,28 @@ mod tests {
         assert_eq!(flags(&mut watch, 100, 0), []);
         assert_eq!(flags(&mut watch, 0xFFFF, 1_000), [Quality::SENTINEL]);
         assert_eq!(flags(&mut watch, 50_001, 2_000), [Quality::OUT_OF_RANGE]);
-        assert_eq!(flags(&mut watch, 110, 2_000), [], "1.0 in two seconds is 0.5 a second");
+        assert_eq!(
+            flags(&mut watch, 110, 2_000),
+            [],
+            "1.0 in two seconds is 0.5 a second"
+        );
     }
 
     #[test]
     fn a_step_is_judged_against_the_last_good_value_and_the_time_since() {
         let mut watch = Watch::new(&point(PointKind::Instant));
         assert_eq!(flags(&mut watch, 1_000, 0), []);
-        assert_eq!(flags(&mut watch, 1_006, 1_000), [Quality::STEP], "0.6 in one second");
+        assert_eq!(
+            flags(&mut watch, 1_006, 1_000),
+            [Quality::STEP],
+            "0.6 in one second"
+        );
         assert_eq!(flags(&mut watch, 1_006, 2_000), [], "0.6 in two seconds");
-        assert_eq!(flags(&mut watch, 995, 4_200), [], "falling at 0.5 a second is as plausible as rising");
+        assert_eq!(
+            flags(&mut watch, 995, 4_200),
+            [],
+            "falling at 0.5 a second is as plausible as rising"
+        );
     }
 
     #[test]

@@ -113,8 +113,10 @@ impl GatewayConfig {
     /// # Errors
     /// [`ConfigError`]: the file cannot be read, or every mistake in it.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
+        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable {
+            path: path.to_owned(),
+            source,
+        })?;
         let mut config = Self::parse(&path.display().to_string(), &text)?;
         config.resolve(path.parent().unwrap_or_else(|| Path::new("")));
         Ok(config)
@@ -141,7 +143,10 @@ impl GatewayConfig {
             Some(config) if list.is_empty() => Ok(config),
             _ => {
                 list.dedup();
-                Err(Problems { file: file.to_owned(), list })
+                Err(Problems {
+                    file: file.to_owned(),
+                    list,
+                })
             }
         }
     }
@@ -149,7 +154,10 @@ impl GatewayConfig {
     fn resolve(&mut self, folder: &Path) {
         let absolute = |path: &mut PathBuf| *path = folder.join(&*path);
         absolute(&mut self.data_dir);
-        self.collector.iter_mut().filter_map(|collector| collector.ca_file.as_mut()).for_each(absolute);
+        self.collector
+            .iter_mut()
+            .filter_map(|collector| collector.ca_file.as_mut())
+            .for_each(absolute);
         for broker in &mut self.mqtt {
             broker.password_file.iter_mut().for_each(absolute);
             if let Some(tls) = &mut broker.tls {
@@ -175,21 +183,38 @@ impl fmt::Display for FullPolicy {
 fn read(root: &Section<'_, '_>) -> Option<GatewayConfig> {
     let gateway = root.section("gateway");
     if gateway.is_none() && !root.has("gateway") {
-        root.missing("gateway", "begin with [gateway], origin = \"…\", data_dir = \"…\"");
+        root.missing(
+            "gateway",
+            "begin with [gateway], origin = \"…\", data_dir = \"…\"",
+        );
     }
     let general = gateway.map(|section| general(&section));
     let collector = root.section("collector").map(|section| collector(&section));
-    let buffer = root.section("buffer").map_or_else(BufferConfig::default, |section| buffer(&section));
+    let buffer = root
+        .section("buffer")
+        .map_or_else(BufferConfig::default, |section| buffer(&section));
     let mut names = Names::default();
-    let modbus: Vec<_> =
-        root.sections("modbus").into_iter().map(|section| modbus::device(&section, &mut names)).collect();
-    let mqtt: Vec<_> =
-        root.sections("mqtt").into_iter().map(|section| mqtt::broker(&section, &mut names)).collect();
+    let modbus: Vec<_> = root
+        .sections("modbus")
+        .into_iter()
+        .map(|section| modbus::device(&section, &mut names))
+        .collect();
+    let mqtt: Vec<_> = root
+        .sections("mqtt")
+        .into_iter()
+        .map(|section| mqtt::broker(&section, &mut names))
+        .collect();
     if modbus.is_empty() && mqtt.is_empty() && !root.has("modbus") && !root.has("mqtt") {
-        root.missing("modbus", "add at least one [[modbus]] or [[mqtt]] table: nothing would be read");
+        root.missing(
+            "modbus",
+            "add at least one [[modbus]] or [[mqtt]] table: nothing would be read",
+        );
     }
     if names.points.len() > MOST_POINTS {
-        root.missing("point", "this many points do not fit one gateway: at most 10000");
+        root.missing(
+            "point",
+            "this many points do not fit one gateway: at most 10000",
+        );
     }
     root.finish();
     let (origin, data_dir, segment_s, sync_interval_s) = general??;
@@ -222,20 +247,36 @@ fn general(section: &Section<'_, '_>) -> Option<(Origin, PathBuf, u32, u32)> {
     let data_dir = section.required_text("data_dir", remedy);
     let segment_s: u32 = section.number_or("segment_s", 10..=300, 60);
     if !3_600_u32.is_multiple_of(segment_s) {
-        let allowed: Vec<String> =
-            (10..=300_u32).filter(|s| 3_600 % s == 0).map(|s| s.to_string()).collect();
-        let text = format!("{segment_s} does not divide an hour; allowed: {}", allowed.join(", "));
+        let allowed: Vec<String> = (10..=300_u32)
+            .filter(|s| 3_600 % s == 0)
+            .map(|s| s.to_string())
+            .collect();
+        let text = format!(
+            "{segment_s} does not divide an hour; allowed: {}",
+            allowed.join(", ")
+        );
         section.report(&section.place("segment_s"), "segment_s", text);
     }
     let sync_interval_s = section.number_or("sync_interval_s", 1..=60, 10);
     section.finish();
-    Some((origin?, PathBuf::from(data_dir?.into_inner()), segment_s, sync_interval_s))
+    Some((
+        origin?,
+        PathBuf::from(data_dir?.into_inner()),
+        segment_s,
+        sync_interval_s,
+    ))
 }
 
 fn collector(section: &Section<'_, '_>) -> Option<CollectorConfig> {
-    let url = section.required_text("url", "write the collector's address, e.g. url = \"https://collector.example.com\"");
+    let url = section.required_text(
+        "url",
+        "write the collector's address, e.g. url = \"https://collector.example.com\"",
+    );
     if let Some(url) = &url {
-        let host = url.get_ref().strip_prefix("https://").map(|rest| rest.strip_suffix('/').unwrap_or(rest));
+        let host = url
+            .get_ref()
+            .strip_prefix("https://")
+            .map(|rest| rest.strip_suffix('/').unwrap_or(rest));
         let text = match host {
             None => "must begin with https://: readings never travel in the clear",
             Some("") => "has no host: write https://host or https://host:port",
@@ -248,20 +289,33 @@ fn collector(section: &Section<'_, '_>) -> Option<CollectorConfig> {
             section.report(&url.span(), "url", text);
         }
     }
-    let ca_file = section.text("ca_file").map(|path| PathBuf::from(path.into_inner()));
+    let ca_file = section
+        .text("ca_file")
+        .map(|path| PathBuf::from(path.into_inner()));
     section.finish();
-    Some(CollectorConfig { url: url?.into_inner().trim_end_matches('/').to_owned(), ca_file })
+    Some(CollectorConfig {
+        url: url?.into_inner().trim_end_matches('/').to_owned(),
+        ca_file,
+    })
 }
 
 impl Default for BufferConfig {
     fn default() -> Self {
-        Self { policy: FullPolicy::Stop, max_mb: 8_192, min_free_mb: 200, keep_days: 400 }
+        Self {
+            policy: FullPolicy::Stop,
+            max_mb: 8_192,
+            min_free_mb: 200,
+            keep_days: 400,
+        }
     }
 }
 
 fn buffer(section: &Section<'_, '_>) -> BufferConfig {
     let default = BufferConfig::default();
-    let policies = [("stop", FullPolicy::Stop), ("drop_oldest", FullPolicy::DropOldest)];
+    let policies = [
+        ("stop", FullPolicy::Stop),
+        ("drop_oldest", FullPolicy::DropOldest),
+    ];
     let buffer = BufferConfig {
         policy: section
             .choice("policy", "a policy", &policies)
@@ -283,7 +337,13 @@ struct Names {
 
 impl Names {
     fn device(&mut self, section: &Section<'_, '_>, name: &Spanned<String>) {
-        Self::unique(&mut self.devices, section, name.get_ref(), &name.span(), "device");
+        Self::unique(
+            &mut self.devices,
+            section,
+            name.get_ref(),
+            &name.span(),
+            "device",
+        );
     }
 
     fn point(&mut self, section: &Section<'_, '_>, name: &str, span: &Range<usize>) {
@@ -299,7 +359,9 @@ impl Names {
     ) {
         let (line, _) = section.reader.position(span.start);
         if let Some(first) = seen.get(name) {
-            let text = format!("`{name}` is already the name of the {what} in line {first}; names are unique");
+            let text = format!(
+                "`{name}` is already the name of the {what} in line {first}; names are unique"
+            );
             section.report(span, "name", text);
         } else {
             seen.insert(name.to_owned(), line);

@@ -84,19 +84,60 @@ pub struct MqttStream {
 /// A password, certificate or key file that cannot be read or used. A broker that cannot be reached
 /// is no error: the task goes on trying.
 pub fn start(config: &GatewayConfig) -> Result<Vec<MqttStream>, MqttError> {
-    let table = config.measurement(|_| 0);
-    let prepared: Vec<_> = (MESSAGE_STREAMS_FROM..)
-        .zip(&config.mqtt)
-        .map(|(id, broker)| Ok((id, broker, options(config, broker)?)))
-        .collect::<Result<_, MqttError>>()?;
-    Ok(prepared.into_iter().map(|(id, broker, options)| stream(id, broker, options, &table)).collect())
+    start_with(config, |broker| options(config, broker))
 }
 
-fn stream(id: u16, broker: &MqttBroker, options: MqttOptions, table: &MeasurementConfig) -> MqttStream {
+/// Like [`start`], for a single look: a session of its own that the broker forgets, so that a
+/// gateway running beside it keeps its session and its messages.
+///
+/// # Errors
+/// As [`start`].
+pub fn start_once(config: &GatewayConfig) -> Result<Vec<MqttStream>, MqttError> {
+    start_with(config, |broker| {
+        let mut options = options(config, broker)?;
+        options.set_client_id(format!("{}-once-{}", options.client_id(), std::process::id()));
+        options.set_clean_session(true);
+        Ok(options)
+    })
+}
+
+fn start_with(
+    config: &GatewayConfig,
+    options: impl Fn(&MqttBroker) -> Result<MqttOptions, MqttError>,
+) -> Result<Vec<MqttStream>, MqttError> {
+    let table = config.measurement(|_| 0);
+    // Every file is read before the first task starts.
+    let prepared: Vec<_> = (MESSAGE_STREAMS_FROM..)
+        .zip(&config.mqtt)
+        .map(|(id, broker)| Ok((id, broker, options(broker)?)))
+        .collect::<Result<_, MqttError>>()?;
+    Ok(prepared
+        .into_iter()
+        .map(|(id, broker, options)| stream(id, broker, options, &table))
+        .collect())
+}
+
+fn stream(
+    id: u16,
+    broker: &MqttBroker,
+    options: MqttOptions,
+    table: &MeasurementConfig,
+) -> MqttStream {
     let (sender, messages) = mpsc::channel(QUEUE);
     let routes = Routes::new(id, table);
-    let task = tokio::spawn(session::run(broker.name.clone(), id, options, routes, sender));
-    MqttStream { id, name: broker.name.clone(), messages, task: Some(task) }
+    let task = tokio::spawn(session::run(
+        broker.name.clone(),
+        id,
+        options,
+        routes,
+        sender,
+    ));
+    MqttStream {
+        id,
+        name: broker.name.clone(),
+        messages,
+        task: Some(task),
+    }
 }
 
 impl MqttStream {
@@ -132,7 +173,10 @@ impl MessageSource for MqttStream {
 }
 
 fn options(config: &GatewayConfig, broker: &MqttBroker) -> Result<MqttOptions, MqttError> {
-    let id = broker.client_id.clone().unwrap_or_else(|| client_id(config, broker));
+    let id = broker
+        .client_id
+        .clone()
+        .unwrap_or_else(|| client_id(config, broker));
     let mut options = MqttOptions::new(id, &broker.host, broker.port);
     options
         .set_clean_session(false)

@@ -83,9 +83,11 @@ pub fn plan(values: &[Span], limits: Limits) -> Vec<Block> {
         let mut end = first.end();
         let mut taken = Vec::new();
         order.retain(|&(value, place)| {
-            let near = value.table == first.table && u32::from(value.address) <= end + limits.hole(bits);
+            let near =
+                value.table == first.table && u32::from(value.address) <= end + limits.hole(bits);
             // In the same table `order` ascends, so the difference cannot be negative.
-            let take = near && (value == first || value.end() - u32::from(first.address) <= limits.most(bits));
+            let take = near
+                && (value == first || value.end() - u32::from(first.address) <= limits.most(bits));
             if take {
                 end = end.max(value.end());
                 taken.push(place);
@@ -93,7 +95,10 @@ pub fn plan(values: &[Span], limits: Limits) -> Vec<Block> {
             !take
         });
         let count = u16::try_from(end - u32::from(first.address)).unwrap_or(u16::MAX);
-        blocks.push(Block { span: Span { count, ..first }, values: taken });
+        blocks.push(Block {
+            span: Span { count, ..first },
+            values: taken,
+        });
     }
     blocks
 }
@@ -104,10 +109,18 @@ mod tests {
     use evidence::measurement::Table;
     use proptest::prelude::{Strategy, prop_assert, prop_assert_eq, proptest};
 
-    const TCP: Limits = Limits { registers: 125, bits: 2_000, gap: 31 };
+    const TCP: Limits = Limits {
+        registers: 125,
+        bits: 2_000,
+        gap: 31,
+    };
 
     fn holding(address: u16, count: u16) -> Span {
-        Span { table: Table::Holding, address, count }
+        Span {
+            table: Table::Holding,
+            address,
+            count,
+        }
     }
 
     #[test]
@@ -121,15 +134,19 @@ mod tests {
     #[test]
     fn a_value_at_the_limit_is_not_split() {
         let blocks = plan(&[holding(0, 124), holding(124, 2)], TCP);
-        assert_eq!(blocks.iter().map(|block| block.span).collect::<Vec<_>>(), [
-            holding(0, 124),
-            holding(124, 2)
-        ]);
+        assert_eq!(
+            blocks.iter().map(|block| block.span).collect::<Vec<_>>(),
+            [holding(0, 124), holding(124, 2)]
+        );
     }
 
     #[test]
     fn tables_are_never_mixed_and_the_last_address_is_reachable() {
-        let input = Span { table: Table::Input, address: 0, count: 1 };
+        let input = Span {
+            table: Table::Input,
+            address: 0,
+            count: 1,
+        };
         assert_eq!(plan(&[holding(0, 1), input], TCP).len(), 2);
         assert_eq!(plan(&[holding(65_535, 1)], TCP)[0].span, holding(65_535, 1));
         assert_eq!(plan(&[], TCP), []);

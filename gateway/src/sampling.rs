@@ -43,6 +43,29 @@ pub fn start(config: &GatewayConfig, random: &dyn SecureRandom) -> Vec<PolledStr
         .collect()
 }
 
+/// One reader per device over all its points, whatever their interval, for a single reading.
+///
+/// Starts the links like [`start`].
+#[must_use]
+pub fn readers(config: &GatewayConfig, table: &MeasurementConfig, random: &dyn SecureRandom) -> Vec<DeviceReader> {
+    let links = links(config, random);
+    (0_u16..).zip(&config.modbus).filter_map(|(index, device)| reader(table, index, device, None, &links)).collect()
+}
+
+/// A device's points of one stream, if it has any.
+fn reader(
+    table: &MeasurementConfig,
+    index: u16,
+    device: &ModbusDevice,
+    stream: Option<u16>,
+    links: &Links,
+) -> Option<DeviceReader> {
+    let link = links.get(&(device.host.clone(), device.port))?.clone();
+    let values = values(table, index, stream);
+    (!values.is_empty())
+        .then(|| DeviceReader::new(&device.name, link, device.unit_id, device.timeout, limits(device), values))
+}
+
 type Links = BTreeMap<(String, u16), Link>;
 
 /// One link per `host:port`.
@@ -55,7 +78,9 @@ fn links(config: &GatewayConfig, random: &dyn SecureRandom) -> Links {
         }
         let mut first = [0; 2];
         // Without randomness the transaction numbers start at 0, which costs a little robustness only.
-        let first_transaction = random.fill(&mut first).map_or(0, |()| u16::from_be_bytes(first));
+        let first_transaction = random
+            .fill(&mut first)
+            .map_or(0, |()| u16::from_be_bytes(first));
         let (link, _task) = Link::start(LinkOptions {
             host: device.host.clone(),
             port: device.port,
@@ -72,16 +97,28 @@ fn links(config: &GatewayConfig, random: &dyn SecureRandom) -> Links {
 /// it: a unit that falls silent leaves the others the rest of the tick.
 #[must_use]
 pub fn shared_cap(config: &GatewayConfig, key: &(String, u16)) -> Option<Duration> {
-    let on_link = || config.modbus.iter().filter(|device| device.host == key.0 && device.port == key.1);
+    let on_link = || {
+        config
+            .modbus
+            .iter()
+            .filter(|device| device.host == key.0 && device.port == key.1)
+    };
     let units: HashSet<u8> = on_link().map(|device| device.unit_id).collect();
-    let shortest = on_link().flat_map(|device| &device.points).filter_map(|point| point.interval_s).min()?;
+    let shortest = on_link()
+        .flat_map(|device| &device.points)
+        .filter_map(|point| point.interval_s)
+        .min()?;
     (units.len() > 1).then(|| Duration::from_millis(500) * u32::from(shortest))
 }
 
 /// What a device's requests must respect.
 #[must_use]
 pub fn limits(device: &ModbusDevice) -> Limits {
-    Limits { registers: device.max_registers, bits: device.max_bits, gap: device.max_gap }
+    Limits {
+        registers: device.max_registers,
+        bits: device.max_bits,
+        gap: device.max_gap,
+    }
 }
 
 /// A device's values in one stream (or in all, without one), in the order of the points.
@@ -91,10 +128,18 @@ pub fn values(table: &MeasurementConfig, device: u16, stream: Option<u16>) -> Ve
         .zip(&table.points)
         .filter(|(_, point)| point.device == device && stream.is_none_or(|id| point.stream == id))
         .filter_map(|(index, point)| match point.source {
-            Source::Modbus { table, address, words } => Some(Value {
+            Source::Modbus {
+                table,
+                address,
+                words,
+            } => Some(Value {
                 point: index,
                 name: point.name.clone(),
-                span: Span { table, address, count: u16::from(words) },
+                span: Span {
+                    table,
+                    address,
+                    count: u16::from(words),
+                },
                 format: point.format,
             }),
             Source::Message { .. } => None,
@@ -106,22 +151,27 @@ impl PolledStream {
     fn new(id: u16, config: &GatewayConfig, table: &MeasurementConfig, links: &Links) -> Self {
         let devices = (0_u16..)
             .zip(&config.modbus)
-            .filter_map(|(index, device)| {
-                let link = links.get(&(device.host.clone(), device.port))?.clone();
-                let values = values(table, index, Some(id));
-                (!values.is_empty()).then(|| {
-                    DeviceReader::new(&device.name, link, device.unit_id, device.timeout, limits(device), values)
-                })
-            })
+            .filter_map(|(index, device)| reader(table, index, device, Some(id), links))
             .collect();
-        let watches = table.points_of(id).map(|(index, point)| (index, Watch::new(point))).collect();
-        Self { id, tick_ms: u64::from(id) * 1_000, devices, watches }
+        let watches = table
+            .points_of(id)
+            .map(|(index, point)| (index, Watch::new(point)))
+            .collect();
+        Self {
+            id,
+            tick_ms: u64::from(id) * 1_000,
+            devices,
+            watches,
+        }
     }
 
     /// The requests one tick takes, over all devices.
     #[must_use]
     pub fn request_count(&self) -> usize {
-        self.devices.iter().map(|device| device.requests().count()).sum()
+        self.devices
+            .iter()
+            .map(|device| device.requests().count())
+            .sum()
     }
 
     async fn read(&mut self, tick: u64, deadline: Instant) -> TickSamples {
@@ -138,13 +188,20 @@ impl PolledStream {
             }
         }
         samples.sort_by_key(|sample| sample.point);
-        TickSamples { stream: self.id, samples }
+        TickSamples {
+            stream: self.id,
+            samples,
+        }
     }
 }
 
 fn sample(point: u16, outcome: &Outcome) -> PointSample {
     match &outcome.result {
-        Ok(raw) => PointSample { point, value: SampleValue::Int(*raw), qualities: Vec::new() },
+        Ok(raw) => PointSample {
+            point,
+            value: SampleValue::Int(*raw),
+            qualities: Vec::new(),
+        },
         Err(absence) => PointSample::absent(point, absence.quality, absence.aux),
     }
 }
@@ -159,7 +216,14 @@ impl PolledSource for PolledStream {
     }
 
     fn missed(&self, quality: Quality) -> TickSamples {
-        let samples = self.watches.keys().map(|&point| PointSample::absent(point, quality, 0)).collect();
-        TickSamples { stream: self.id, samples }
+        let samples = self
+            .watches
+            .keys()
+            .map(|&point| PointSample::absent(point, quality, 0))
+            .collect();
+        TickSamples {
+            stream: self.id,
+            samples,
+        }
     }
 }

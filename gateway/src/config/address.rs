@@ -68,8 +68,14 @@ fn modicon(text: &str) -> Result<(Table, u16), String> {
         _ => return Err(wrong()),
     };
     let plain = (1..=6).contains(&number.len()) && number.bytes().all(|byte| byte.is_ascii_digit());
-    let counted: u32 = if plain { number.parse().map_err(|_empty| wrong())? } else { 0 };
-    let address = counted.checked_sub(1).and_then(|address| u16::try_from(address).ok());
+    let counted: u32 = if plain {
+        number.parse().map_err(|_empty| wrong())?
+    } else {
+        0
+    };
+    let address = counted
+        .checked_sub(1)
+        .and_then(|address| u16::try_from(address).ok());
     address.map(|address| (table, address)).ok_or_else(wrong)
 }
 
@@ -91,7 +97,10 @@ mod tests {
     use evidence::measurement::Table;
 
     fn text(address: &str) -> Result<(Option<Table>, u16), String> {
-        parse(&IntegerOrText::Text(address.to_owned()), AddressBase::Modicon)
+        parse(
+            &IntegerOrText::Text(address.to_owned()),
+            AddressBase::Modicon,
+        )
     }
 
     #[test]
@@ -104,23 +113,39 @@ mod tests {
         assert_eq!(text("1x65536"), Ok((Some(Table::Discrete), 65_535)));
         assert_eq!(text("465536"), Ok((Some(Table::Holding), 65_535)));
         let number = IntegerOrText::Integer(40_001);
-        assert_eq!(parse(&number, AddressBase::Modicon), Ok((Some(Table::Holding), 0)));
+        assert_eq!(
+            parse(&number, AddressBase::Modicon),
+            Ok((Some(Table::Holding), 0))
+        );
     }
 
     #[test]
     fn an_address_that_is_no_register_is_refused() {
-        for written in ["40000", "4x0", "20001", "465537", "4x", "x1", "4x+1", "-1", "abc", "5x00001"] {
+        for written in [
+            "40000", "4x0", "20001", "465537", "4x", "x1", "4x+1", "-1", "abc", "5x00001",
+        ] {
             assert!(text(written).is_err(), "{written}");
         }
         let pdu = |written| parse(&written, AddressBase::Pdu);
         assert!(pdu(IntegerOrText::Integer(65_536)).is_err());
-        assert!(pdu(IntegerOrText::Text("40001".to_owned())).unwrap_err().contains("address_base"));
+        assert!(
+            pdu(IntegerOrText::Text("40001".to_owned()))
+                .unwrap_err()
+                .contains("address_base")
+        );
     }
 
     #[test]
     fn the_modicon_text_reads_back() {
-        for (table, address) in [(Table::Coil, 0), (Table::Input, 9_999), (Table::Holding, 65_535)] {
-            assert_eq!(text(&modicon_text(table, address)), Ok((Some(table), address)));
+        for (table, address) in [
+            (Table::Coil, 0),
+            (Table::Input, 9_999),
+            (Table::Holding, 65_535),
+        ] {
+            assert_eq!(
+                text(&modicon_text(table, address)),
+                Ok((Some(table), address))
+            );
         }
     }
 }

@@ -29,11 +29,20 @@ impl GatewayConfig {
     /// order of the file, Modbus first. `first_tick` gives the tick at which a stream begins under it.
     #[must_use]
     pub fn measurement(&self, first_tick: impl Fn(u16) -> u64) -> MeasurementConfig {
-        let polled = polled_streams(self).into_iter().map(|id| (id, u32::from(id) * 1_000, false));
-        let messages = (MESSAGE_STREAMS_FROM..).zip(&self.mqtt).map(|(id, _)| (id, MESSAGE_TICK_MS, true));
+        let polled = polled_streams(self)
+            .into_iter()
+            .map(|id| (id, u32::from(id) * 1_000, false));
+        let messages = (MESSAGE_STREAMS_FROM..)
+            .zip(&self.mqtt)
+            .map(|(id, _)| (id, MESSAGE_TICK_MS, true));
         let streams = polled
             .chain(messages)
-            .map(|(id, tick_ms, messages)| Stream { id, tick_ms, first_tick: first_tick(id), messages })
+            .map(|(id, tick_ms, messages)| Stream {
+                id,
+                tick_ms,
+                first_tick: first_tick(id),
+                messages,
+            })
             .collect();
         let modbus = self.modbus.iter().map(|device| Device {
             name: device.name.clone(),
@@ -50,12 +59,22 @@ impl GatewayConfig {
             path: broker.path.to_owned(),
         });
         let polled = self.modbus.iter().map(|device| (None, &device.points));
-        let messages = (MESSAGE_STREAMS_FROM..).zip(&self.mqtt).map(|(id, broker)| (Some(id), &broker.points));
+        let messages = (MESSAGE_STREAMS_FROM..)
+            .zip(&self.mqtt)
+            .map(|(id, broker)| (Some(id), &broker.points));
         let points = (0_u16..)
             .zip(polled.chain(messages))
-            .flat_map(|(device, (stream, points))| points.iter().map(move |point| sealed(point, device, stream)))
+            .flat_map(|(device, (stream, points))| {
+                points
+                    .iter()
+                    .map(move |point| sealed(point, device, stream))
+            })
             .collect();
-        MeasurementConfig { streams, devices: modbus.chain(mqtt).collect(), points }
+        MeasurementConfig {
+            streams,
+            devices: modbus.chain(mqtt).collect(),
+            points,
+        }
     }
 }
 

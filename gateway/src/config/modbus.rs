@@ -53,9 +53,9 @@ const TABLES: [(&str, Table); 4] = [
 ];
 
 const TYPES: [&str; 27] = [
-    "u16", "i16", "u32", "i32", "u64", "i64", "f32", "f64", "bit", "bcd16", "bcd32", "bit0", "bit1",
-    "bit2", "bit3", "bit4", "bit5", "bit6", "bit7", "bit8", "bit9", "bit10", "bit11", "bit12",
-    "bit13", "bit14", "bit15",
+    "u16", "i16", "u32", "i32", "u64", "i64", "f32", "f64", "bit", "bcd16", "bcd32", "bit0",
+    "bit1", "bit2", "bit3", "bit4", "bit5", "bit6", "bit7", "bit8", "bit9", "bit10", "bit11",
+    "bit12", "bit13", "bit14", "bit15",
 ];
 
 const ORDERS: [(&str, Order); 8] = [
@@ -71,11 +71,14 @@ const ORDERS: [(&str, Order); 8] = [
 
 /// Reads one `[[modbus]]` table.
 pub(super) fn device(section: &Section<'_, '_>, names: &mut Names) -> Option<ModbusDevice> {
-    let name = point::name(&section);
+    let name = point::name(section);
     if let Some(name) = &name {
-        names.device(&section, name);
+        names.device(section, name);
     }
-    let host = section.required_text("host", "write the device's address, e.g. host = \"192.168.1.20\"");
+    let host = section.required_text(
+        "host",
+        "write the device's address, e.g. host = \"192.168.1.20\"",
+    );
     let bases = [("pdu", AddressBase::Pdu), ("4x", AddressBase::Modicon)];
     if !section.has("address_base") {
         section.missing(
@@ -83,7 +86,9 @@ pub(super) fn device(section: &Section<'_, '_>, names: &mut Names) -> Option<Mod
             "write \"pdu\" when addresses count from 0 as sent, or \"4x\" for 40001 as printed in many manuals",
         );
     }
-    let base = section.choice("address_base", "an address base", &bases).map(Spanned::into_inner);
+    let base = section
+        .choice("address_base", "an address base", &bases)
+        .map(Spanned::into_inner);
     let mut device = ModbusDevice {
         name: String::new(),
         host: String::new(),
@@ -95,12 +100,17 @@ pub(super) fn device(section: &Section<'_, '_>, names: &mut Names) -> Option<Mod
         max_registers: section.number_or("max_registers", 4..=125, 125),
         max_bits: section.number_or("max_bits", 1..=2_000, 2_000),
         max_gap: section.number_or("max_gap", 0..=121, GAP_TCP),
-        path: section.choice("path", "a path", &PATHS).map_or("meter", Spanned::into_inner),
+        path: section
+            .choice("path", "a path", &PATHS)
+            .map_or("meter", Spanned::into_inner),
         points: Vec::new(),
     };
     let points = section.sections("point");
     if points.is_empty() {
-        section.missing("point", "add a [[modbus.point]] table for each quantity to read");
+        section.missing(
+            "point",
+            "add a [[modbus.point]] table for each quantity to read",
+        );
     }
     // Without a base no address can be judged; the rest of the points is still checked.
     for below in points {
@@ -111,40 +121,62 @@ pub(super) fn device(section: &Section<'_, '_>, names: &mut Names) -> Option<Mod
     Some(device)
 }
 
-fn point(section: &Section<'_, '_>, base: Option<AddressBase>, names: &mut Names) -> Option<PointConfig> {
-    let common = point::common(&section);
+fn point(
+    section: &Section<'_, '_>,
+    base: Option<AddressBase>,
+    names: &mut Names,
+) -> Option<PointConfig> {
+    let common = point::common(section);
     if let Some(common) = &common {
-        names.point(&section, &common.name, &common.name_span);
+        names.point(section, &common.name, &common.name_span);
     }
     let table = section.choice("table", "a table", &TABLES);
-    let place = register(&section, table.as_ref(), base);
-    let kind = kind(&section);
-    let format = kind.map(|kind| Format { kind, order: order(&section, kind) });
-    let table = place.map(|(table, _)| table).or(table.map(Spanned::into_inner));
+    let place = register(section, table.as_ref(), base);
+    let kind = kind(section);
+    let format = kind.map(|kind| Format {
+        kind,
+        order: order(section, kind),
+    });
+    let table = place
+        .map(|(table, _)| table)
+        .or(table.map(Spanned::into_inner));
     if let (Some(format), Some(table)) = (format, table) {
-        fits_table(&section, format.kind, table);
+        fits_table(section, format.kind, table);
     }
     if let (Some(format), Some((_, address))) = (format, place)
         && usize::from(address) + usize::from(format.words()) > 65_536
     {
-        let text = format!("address {address} with {} registers ends beyond 65535", format.words());
+        let text = format!(
+            "address {address} with {} registers ends beyond 65535",
+            format.words()
+        );
         section.report(&section.place("address"), "address", text);
     }
     let (scale, offset) = (section.decimal("scale"), section.decimal("offset"));
     if let (Some(format), Some(common)) = (format, &common) {
-        scaling(&section, format, common.decimals, scale.as_ref(), offset.as_ref());
+        scaling(
+            section,
+            format,
+            common.decimals,
+            scale.as_ref(),
+            offset.as_ref(),
+        );
     }
     let sentinels = section
         .integers("sentinels")
         .into_iter()
-        .filter_map(|number| sentinel(&section, &number, format?))
+        .filter_map(|number| sentinel(section, &number, format?))
         .collect();
-    let interval = interval(&section);
+    let interval = interval(section);
     section.finish();
     let (common, format, (table, address)) = (common?, format?, place?);
     Some(PointConfig {
         name: common.name,
-        source: Source::Modbus { table, address, words: format.words() },
+        source: Source::Modbus {
+            table,
+            address,
+            words: format.words(),
+        },
         format,
         scale: scale.map_or(Decimal::ONE, Spanned::into_inner),
         offset: offset.map_or(Decimal::ZERO, Spanned::into_inner),
@@ -204,18 +236,30 @@ fn kind(section: &Section<'_, '_>) -> Option<Kind> {
         other => Kind::from_name(other),
     };
     if kind.is_none() {
-        section.report(&text.span(), "type", not_one_of(text.get_ref(), "a type", &TYPES));
+        section.report(
+            &text.span(),
+            "type",
+            not_one_of(text.get_ref(), "a type", &TYPES),
+        );
     }
     kind
 }
 
 /// One register has only a byte order: `AB` or `BA`. Two and four have the four-letter names.
 fn order(section: &Section<'_, '_>, kind: Kind) -> Order {
-    let words = Format { kind, order: Order::Abcd }.words();
-    if words > 1 {
-        return section.choice("order", "an order", &ORDERS).map_or(Order::Abcd, Spanned::into_inner);
+    let words = Format {
+        kind,
+        order: Order::Abcd,
     }
-    let Some(text) = section.text("order") else { return Order::Abcd };
+    .words();
+    if words > 1 {
+        return section
+            .choice("order", "an order", &ORDERS)
+            .map_or(Order::Abcd, Spanned::into_inner);
+    }
+    let Some(text) = section.text("order") else {
+        return Order::Abcd;
+    };
     match text.get_ref().as_str() {
         "AB" => Order::Abcd,
         "BA" => Order::Badc,
@@ -246,9 +290,12 @@ fn scaling(
     offset: Option<&Spanned<Decimal>>,
 ) {
     if format.takes_no_scale() {
-        let neutral = scale.filter(|scale| !scale.get_ref().is_one()).map(|scale| ("scale", scale.span()));
-        let shifted =
-            offset.filter(|offset| !offset.get_ref().is_zero()).map(|offset| ("offset", offset.span()));
+        let neutral = scale
+            .filter(|scale| !scale.get_ref().is_one())
+            .map(|scale| ("scale", scale.span()));
+        let shifted = offset
+            .filter(|offset| !offset.get_ref().is_zero())
+            .map(|offset| ("offset", offset.span()));
         for (key, span) in neutral.into_iter().chain(shifted) {
             let text = format!(
                 "type {} takes no scale or offset; declare the unit that the device sends",
@@ -279,7 +326,12 @@ fn sentinel(section: &Section<'_, '_>, written: &Spanned<i128>, format: Format) 
     }
     // The bit pattern, sign-extended for signed types and bit-cast at 64 bits, as columns hold it.
     let wraps = (signed || bits == 64) && number > unsigned_most / 2;
-    i64::try_from(if wraps { number - (unsigned_most + 1) } else { number }).ok()
+    i64::try_from(if wraps {
+        number - (unsigned_most + 1)
+    } else {
+        number
+    })
+    .ok()
 }
 
 /// Whole seconds that divide an hour, so that no segment crosses one.
@@ -291,9 +343,15 @@ fn interval(section: &Section<'_, '_>) -> Option<u16> {
     if 3_600 % interval == 0 {
         return Some(interval);
     }
-    let below = (1..interval).rev().find(|other| 3_600 % other == 0).unwrap_or(1);
-    let above = (interval..=3_600).find(|other| 3_600 % other == 0).unwrap_or(3_600);
-    let text = format!("{interval} does not divide an hour; the nearest that do are {below} and {above}");
+    let below = (1..interval)
+        .rev()
+        .find(|other| 3_600 % other == 0)
+        .unwrap_or(1);
+    let above = (interval..=3_600)
+        .find(|other| 3_600 % other == 0)
+        .unwrap_or(3_600);
+    let text =
+        format!("{interval} does not divide an hour; the nearest that do are {below} and {above}");
     section.report(&section.place("interval_s"), "interval_s", text);
     None
 }

@@ -47,24 +47,33 @@ pub struct MqttTls {
 
 /// Reads one `[[mqtt]]` table.
 pub(super) fn broker(section: &Section<'_, '_>, names: &mut Names) -> Option<MqttBroker> {
-    let name = point::name(&section);
+    let name = point::name(section);
     if let Some(name) = &name {
-        names.device(&section, name);
+        names.device(section, name);
     }
-    let host = section.required_text("host", "write the broker's address, e.g. host = \"192.168.1.5\"");
+    let host = section.required_text(
+        "host",
+        "write the broker's address, e.g. host = \"192.168.1.5\"",
+    );
     let tls = section.section("tls").map(|below| tls(&below));
     let standard_port = if tls.is_some() { 8883 } else { 1883 };
-    let path = |key| section.text(key).map(|path| PathBuf::from(path.into_inner()));
+    let path = |key| {
+        section
+            .text(key)
+            .map(|path| PathBuf::from(path.into_inner()))
+    };
     let mut broker = MqttBroker {
         name: String::new(),
         host: String::new(),
         port: section.number_or("port", 1..=65_535, standard_port),
-        client_id: client_id(&section),
+        client_id: client_id(section),
         tls,
         user: section.text("user").map(Spanned::into_inner),
         password_file: path("password_file"),
         keep_alive: Duration::from_secs(section.number_or("keep_alive_s", 5..=3_600, 30)),
-        path: section.choice("path", "a path", &PATHS).map_or("broker", Spanned::into_inner),
+        path: section
+            .choice("path", "a path", &PATHS)
+            .map_or("broker", Spanned::into_inner),
         points: Vec::new(),
     };
     if broker.password_file.is_some() && broker.user.is_none() {
@@ -72,11 +81,16 @@ pub(super) fn broker(section: &Section<'_, '_>, names: &mut Names) -> Option<Mqt
     }
     let points = section.sections("point");
     if points.is_empty() {
-        section.missing("point", "add a [[mqtt.point]] table for each quantity to receive");
+        section.missing(
+            "point",
+            "add a [[mqtt.point]] table for each quantity to receive",
+        );
     }
     let mut patterns = Patterns::default();
     for below in points {
-        broker.points.extend(message_point(&below, names, &mut patterns));
+        broker
+            .points
+            .extend(message_point(&below, names, &mut patterns));
     }
     section.finish();
     (broker.name, broker.host) = (name?.into_inner(), host?.into_inner());
@@ -87,13 +101,21 @@ fn client_id(section: &Section<'_, '_>) -> Option<String> {
     let id = section.text("client_id")?;
     // MQTT 3.1.1 lets every broker accept 23 bytes; today's accept far more.
     if id.get_ref().len() > 128 || id.get_ref().chars().any(char::is_control) {
-        section.report(&id.span(), "client_id", "at most 128 bytes and no control characters");
+        section.report(
+            &id.span(),
+            "client_id",
+            "at most 128 bytes and no control characters",
+        );
     }
     Some(id.into_inner())
 }
 
 fn tls(section: &Section<'_, '_>) -> MqttTls {
-    let path = |key| section.text(key).map(|path| PathBuf::from(path.into_inner()));
+    let path = |key| {
+        section
+            .text(key)
+            .map(|path| PathBuf::from(path.into_inner()))
+    };
     let (ca_file, cert, key) = (path("ca_file"), path("cert_file"), path("key_file"));
     match (&cert, &key) {
         (Some(_), None) => section.missing("key_file", "the key that belongs to cert_file"),
@@ -101,7 +123,10 @@ fn tls(section: &Section<'_, '_>) -> MqttTls {
         _ => {}
     }
     section.finish();
-    MqttTls { ca_file, client: cert.zip(key) }
+    MqttTls {
+        ca_file,
+        client: cert.zip(key),
+    }
 }
 
 /// Topics seen so far in one broker, to refuse patterns that could hand a message to a point twice.
@@ -112,7 +137,11 @@ impl Patterns {
     fn check(&mut self, section: &Section<'_, '_>, topic: &Spanned<String>) {
         let text = topic.get_ref();
         let (line, _) = section.reader.position(topic.span().start);
-        if let Some((other, at)) = self.0.iter().find(|(other, _)| other != text && overlaps(other, text)) {
+        if let Some((other, at)) = self
+            .0
+            .iter()
+            .find(|(other, _)| other != text && overlaps(other, text))
+        {
             let message = format!(
                 "overlaps with `{other}` in line {at}: a broker may deliver one message twice; \
                  keep the topics apart"
@@ -141,17 +170,20 @@ fn message_point(
     names: &mut Names,
     patterns: &mut Patterns,
 ) -> Option<PointConfig> {
-    let common = point::common(&section);
+    let common = point::common(section);
     if let Some(common) = &common {
-        names.point(&section, &common.name, &common.name_span);
+        names.point(section, &common.name, &common.name_span);
     }
-    let topic = section.required_text("topic", "write the topic to subscribe, e.g. topic = \"site/flow\"");
+    let topic = section.required_text(
+        "topic",
+        "write the topic to subscribe, e.g. topic = \"site/flow\"",
+    );
     if let Some(topic) = &topic {
         if topic.get_ref().len() > 200 || !rumqttc::valid_filter(topic.get_ref()) {
             let text = "no valid topic: at most 200 bytes; + and # stand alone between slashes, # at the end";
             section.report(&topic.span(), "topic", text);
         } else {
-            patterns.check(&section, topic);
+            patterns.check(section, topic);
         }
     }
     let pointer = section.text("pointer");
@@ -162,7 +194,10 @@ fn message_point(
     }
     let stale: Option<u32> = section.number("stale_after_s", 1..=86_400);
     if !section.has("stale_after_s") {
-        section.missing("stale_after_s", "write how many seconds a value holds when no new one comes");
+        section.missing(
+            "stale_after_s",
+            "write how many seconds a value holds when no new one comes",
+        );
     }
     section.finish();
     let common = common?;
@@ -191,15 +226,23 @@ fn message_point(
 fn json_pointer(pointer: &str) -> Result<(), String> {
     let remedy = "a JSON pointer names the way to the value, e.g. \"/sensors/0/flow\"";
     if !pointer.starts_with('/') {
-        return Err(format!("must begin with a slash: {remedy}; leave the key out when the message is the number"));
+        return Err(format!(
+            "must begin with a slash: {remedy}; leave the key out when the message is the number"
+        ));
     }
     let mut letters = pointer.chars();
     while let Some(letter) = letters.next() {
         if letter == '~' && !matches!(letters.next(), Some('0' | '1')) {
-            return Err(format!("write ~0 for ~ and ~1 for a slash in a name: {remedy}"));
+            return Err(format!(
+                "write ~0 for ~ and ~1 for a slash in a name: {remedy}"
+            ));
         }
     }
-    if pointer.len() > 200 { Err("longer than 200 bytes".to_owned()) } else { Ok(()) }
+    if pointer.len() > 200 {
+        Err("longer than 200 bytes".to_owned())
+    } else {
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -208,11 +251,28 @@ mod tests {
 
     #[test]
     fn filters_overlap_when_one_topic_can_match_both() {
-        for (left, right) in [("a/b", "a/+"), ("a/#", "a"), ("+/b", "a/+"), ("#", "x/y"), ("a", "a")] {
-            assert!(overlaps(left, right) && overlaps(right, left), "{left} {right}");
+        for (left, right) in [
+            ("a/b", "a/+"),
+            ("a/#", "a"),
+            ("+/b", "a/+"),
+            ("#", "x/y"),
+            ("a", "a"),
+        ] {
+            assert!(
+                overlaps(left, right) && overlaps(right, left),
+                "{left} {right}"
+            );
         }
-        for (left, right) in [("a/b", "a/c"), ("a/+", "a"), ("a/+/c", "a/b"), ("a/#", "b/#")] {
-            assert!(!overlaps(left, right) && !overlaps(right, left), "{left} {right}");
+        for (left, right) in [
+            ("a/b", "a/c"),
+            ("a/+", "a"),
+            ("a/+/c", "a/b"),
+            ("a/#", "b/#"),
+        ] {
+            assert!(
+                !overlaps(left, right) && !overlaps(right, left),
+                "{left} {right}"
+            );
         }
     }
 

@@ -61,28 +61,45 @@ pub(super) fn common(section: &Section<'_, '_>) -> Option<Common> {
     let name = name(section);
     let decimals = section.number("decimals", 0..=i128::from(MAX_DECIMALS));
     if !section.has("decimals") {
-        section.missing("decimals", "write how many decimals the value has in its unit, e.g. decimals = 1");
+        section.missing(
+            "decimals",
+            "write how many decimals the value has in its unit, e.g. decimals = 1",
+        );
     }
     let unit = section.required_text("unit", "write a unit symbol, e.g. unit = \"kWh\"");
     let unit = unit.and_then(|text| {
         let known = unit::parse(text.get_ref());
         if known.is_none() {
             let place = text.span();
-            section.report(&place, "unit", not_one_of(text.get_ref(), "a unit", unit::SYMBOLS));
+            section.report(
+                &place,
+                "unit",
+                not_one_of(text.get_ref(), "a unit", unit::SYMBOLS),
+            );
         }
         known
     });
     if !section.has("kind") {
-        section.missing("kind", "write \"register\" for a totaliser or \"instant\" for a momentary value");
+        section.missing(
+            "kind",
+            "write \"register\" for a totaliser or \"instant\" for a momentary value",
+        );
     }
-    let kinds = [("register", PointKind::Register), ("instant", PointKind::Instant)];
+    let kinds = [
+        ("register", PointKind::Register),
+        ("instant", PointKind::Instant),
+    ];
     let kind = section.choice("kind", "a kind of point", &kinds);
     let (min, max) = (section.decimal("min"), section.decimal("max"));
     let step = section.decimal("max_step_per_s");
     if let (Some(min), Some(max)) = (&min, &max)
         && compare(*min.get_ref(), *max.get_ref()).is_gt()
     {
-        section.report(&max.span(), "max", format!("max {} is below min {}", max.get_ref(), min.get_ref()));
+        section.report(
+            &max.span(),
+            "max",
+            format!("max {} is below min {}", max.get_ref(), min.get_ref()),
+        );
     }
     if let Some(step) = step.as_ref().filter(|step| step.get_ref().mantissa() <= 0) {
         section.report(&step.span(), "max_step_per_s", "must be above 0");
@@ -106,11 +123,19 @@ pub(super) fn common(section: &Section<'_, '_>) -> Option<Common> {
 
 /// Reads `name`: 1–64 characters without space or control character.
 pub(super) fn name(section: &Section<'_, '_>) -> Option<Spanned<String>> {
-    let name = section.required_text("name", "give it a name of its own, e.g. name = \"meter-1\"")?;
+    let name =
+        section.required_text("name", "give it a name of its own, e.g. name = \"meter-1\"")?;
     let fits = name.get_ref().chars().count() <= 64
-        && !name.get_ref().chars().any(|letter| letter.is_whitespace() || letter.is_control());
+        && !name
+            .get_ref()
+            .chars()
+            .any(|letter| letter.is_whitespace() || letter.is_control());
     if !fits {
-        section.report(&name.span(), "name", "a name has 1 to 64 characters and no spaces");
+        section.report(
+            &name.span(),
+            "name",
+            "a name has 1 to 64 characters and no spaces",
+        );
         return None;
     }
     Some(name)
@@ -149,4 +174,7 @@ fn compare(left: Decimal, right: Decimal) -> std::cmp::Ordering {
 }
 
 /// The layout of message numbers.
-pub(super) const NUMBER: Format = Format { kind: Kind::Number, order: Order::Abcd };
+pub(super) const NUMBER: Format = Format {
+    kind: Kind::Number,
+    order: Order::Abcd,
+};

@@ -52,7 +52,13 @@ pub(super) fn did_you_mean<'c>(written: &str, candidates: &[&'c str]) -> Option<
     candidates
         .iter()
         .copied()
-        .map(|candidate| (distance(candidate), strsim::levenshtein(written, candidate), candidate))
+        .map(|candidate| {
+            (
+                distance(candidate),
+                strsim::levenshtein(written, candidate),
+                candidate,
+            )
+        })
         .filter(|&(distance, _, _)| distance <= allowed)
         .min()
         .map(|(_, _, candidate)| candidate)
@@ -60,7 +66,10 @@ pub(super) fn did_you_mean<'c>(written: &str, candidates: &[&'c str]) -> Option<
 
 /// `` `x` is not a …; allowed: …; did you mean `y`? ``
 pub(super) fn not_one_of(written: &str, what: &str, candidates: &[&str]) -> String {
-    let mut text = format!("`{written}` is not {what}; allowed: {}", candidates.join(", "));
+    let mut text = format!(
+        "`{written}` is not {what}; allowed: {}",
+        candidates.join(", ")
+    );
     if let Some(meant) = did_you_mean(written, candidates) {
         text.push_str(&format!("; did you mean `{meant}`?"));
     }

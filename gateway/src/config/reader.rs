@@ -31,13 +31,21 @@ pub(super) struct Section<'r, 't> {
 
 impl<'t> Reader<'t> {
     pub(super) fn new(text: &'t str) -> Self {
-        Self { text, problems: RefCell::default() }
+        Self {
+            text,
+            problems: RefCell::default(),
+        }
     }
 
     /// Notes a mistake at a place in the text.
     pub(super) fn report(&self, span: &Range<usize>, key: &str, text: impl Into<String>) {
         let (line, column) = self.position(span.start);
-        let problem = Problem { line, column, key: key.to_owned(), text: text.into() };
+        let problem = Problem {
+            line,
+            column,
+            key: key.to_owned(),
+            text: text.into(),
+        };
         self.problems.borrow_mut().push(problem);
     }
 
@@ -60,17 +68,30 @@ impl<'t> Reader<'t> {
 impl<'r, 't> Section<'r, 't> {
     /// The whole document.
     pub(super) fn root(reader: &'r Reader<'t>, table: &'r DeTable<'t>) -> Self {
-        Self { reader, span: 0..0, path: String::new(), table, asked: RefCell::default() }
+        Self {
+            reader,
+            span: 0..0,
+            path: String::new(),
+            table,
+            asked: RefCell::default(),
+        }
     }
 
     fn find(&self, key: &'static str) -> Option<&'r Spanned<DeValue<'t>>> {
         self.asked.borrow_mut().push(key);
-        self.table.iter().find(|(name, _)| name.get_ref().as_ref() == key).map(|(_, value)| value)
+        self.table
+            .iter()
+            .find(|(name, _)| name.get_ref().as_ref() == key)
+            .map(|(_, value)| value)
     }
 
     /// The dotted name of a key.
     pub(super) fn key(&self, key: &str) -> String {
-        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
+        if self.path.is_empty() {
+            key.to_owned()
+        } else {
+            format!("{}.{key}", self.path)
+        }
     }
 
     /// Notes a mistake about a key of this table.
@@ -93,7 +114,11 @@ impl<'r, 't> Section<'r, 't> {
             DeValue::Array(_) => "a list",
             DeValue::Table(_) => "a table",
         };
-        self.report(&value.span(), key, format!("expected {expected}, found {found}"));
+        self.report(
+            &value.span(),
+            key,
+            format!("expected {expected}, found {found}"),
+        );
     }
 
     /// A text that is not empty.
@@ -127,7 +152,8 @@ impl<'r, 't> Section<'r, 't> {
 
     /// The place of a key's value, or of the table where it is absent.
     pub(super) fn place(&self, key: &'static str) -> Range<usize> {
-        self.find(key).map_or_else(|| self.span.clone(), Spanned::span)
+        self.find(key)
+            .map_or_else(|| self.span.clone(), Spanned::span)
     }
 
     /// A whole number within limits.
@@ -147,7 +173,11 @@ impl<'r, 't> Section<'r, 't> {
             .and_then(|number| N::try_from(number).ok());
         if number.is_none() {
             let (least, most) = (limits.start(), limits.end());
-            self.report(&value.span(), key, format!("{integer} is outside {least} to {most}"));
+            self.report(
+                &value.span(),
+                key,
+                format!("{integer} is outside {least} to {most}"),
+            );
         }
         number
     }
@@ -166,9 +196,9 @@ impl<'r, 't> Section<'r, 't> {
     pub(super) fn integer_or_text(&self, key: &'static str) -> Option<Spanned<IntegerOrText>> {
         let value = self.find(key)?;
         let found = match value.get_ref() {
-            DeValue::Integer(integer) => {
-                i128::from_str_radix(integer.as_str(), integer.radix()).ok().map(IntegerOrText::Integer)
-            }
+            DeValue::Integer(integer) => i128::from_str_radix(integer.as_str(), integer.radix())
+                .ok()
+                .map(IntegerOrText::Integer),
             DeValue::String(text) => Some(IntegerOrText::Text(text.to_string())),
             _ => None,
         };
@@ -180,7 +210,9 @@ impl<'r, 't> Section<'r, 't> {
 
     /// A list of whole numbers of any size.
     pub(super) fn integers(&self, key: &'static str) -> Vec<Spanned<i128>> {
-        let Some(value) = self.find(key) else { return Vec::new() };
+        let Some(value) = self.find(key) else {
+            return Vec::new();
+        };
         let DeValue::Array(list) = value.get_ref() else {
             self.wrong_type(key, value, "a list of whole numbers");
             return Vec::new();
@@ -208,8 +240,9 @@ impl<'r, 't> Section<'r, 't> {
             DeValue::String(text) => Decimal::parse(text),
             DeValue::Integer(integer) if integer.radix() == 10 => Decimal::parse(integer.as_str()),
             DeValue::Float(float) => {
-                let text =
-                    format!("a float is not exact; write the digits as a text: {key} = \"{float}\"");
+                let text = format!(
+                    "a float is not exact; write the digits as a text: {key} = \"{float}\""
+                );
                 self.report(&value.span(), key, text);
                 return None;
             }
@@ -257,7 +290,9 @@ impl<'r, 't> Section<'r, 't> {
 
     /// The tables of an array `[[key]]` below this one.
     pub(super) fn sections(&self, key: &'static str) -> Vec<Self> {
-        let Some(value) = self.find(key) else { return Vec::new() };
+        let Some(value) = self.find(key) else {
+            return Vec::new();
+        };
         let expected = format!("tables [[{}]]", self.key(key));
         let list: &DeArray<'t> = match value.get_ref() {
             DeValue::Array(list) => list,
@@ -277,7 +312,13 @@ impl<'r, 't> Section<'r, 't> {
     }
 
     fn below(&self, key: &str, span: Range<usize>, table: &'r DeTable<'t>) -> Self {
-        Self { reader: self.reader, span, path: self.key(key), table, asked: RefCell::default() }
+        Self {
+            reader: self.reader,
+            span,
+            path: self.key(key),
+            table,
+            asked: RefCell::default(),
+        }
     }
 
     /// Reports every key that no getter asked for, with the keys that are allowed. The last call.

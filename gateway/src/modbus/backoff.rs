@@ -80,9 +80,16 @@ mod tests {
         let mut backoff = Backoff::default();
         assert_eq!(backoff.permit(now), Permit::Ready);
         assert_eq!(backoff.failed(now), Duration::from_secs(2));
-        assert_eq!(backoff.permit(now + Duration::from_millis(1_999)), Permit::Wait);
+        assert_eq!(
+            backoff.permit(now + Duration::from_millis(1_999)),
+            Permit::Wait
+        );
         assert_eq!(backoff.permit(now + Duration::from_secs(2)), Permit::Probe);
-        assert_eq!(backoff.permit(now + Duration::from_secs(2)), Permit::Wait, "one probe at a time");
+        assert_eq!(
+            backoff.permit(now + Duration::from_secs(2)),
+            Permit::Wait,
+            "one probe at a time"
+        );
         assert_eq!(backoff.failed(now), Duration::from_secs(4));
         for _ in 0..1_000 {
             backoff.failed(now);

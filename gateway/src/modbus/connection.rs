@@ -122,7 +122,9 @@ impl Connection {
         sleep_until(self.usable_from).await;
         let exchange = exchange(&mut stream, request, self.transaction, &mut self.frame);
         // The stream is dropped on every path but the last: that closes it.
-        let answer = timeout_at(until, exchange).await.map_err(|_elapsed| Failure::Timeout)??;
+        let answer = timeout_at(until, exchange)
+            .await
+            .map_err(|_elapsed| Failure::Timeout)??;
         (self.stream, self.proven) = (Some(stream), true);
         Ok(answer)
     }
@@ -159,17 +161,25 @@ async fn exchange(
     transaction: u16,
     frame: &mut [u8; MOST_BYTES],
 ) -> Result<Answer, Failure> {
-    stream.write_all(&request.encode(transaction)).await.map_err(Failure::Broken)?;
+    stream
+        .write_all(&request.encode(transaction))
+        .await
+        .map_err(Failure::Broken)?;
     let mut filled = 0;
     loop {
         // Never an empty buffer: a complete answer is shorter than the frame.
-        match stream.read(frame.get_mut(filled..).unwrap_or_default()).await {
+        match stream
+            .read(frame.get_mut(filled..).unwrap_or_default())
+            .await
+        {
             Ok(0) => return Err(Failure::Closed),
             Ok(count) => filled += count,
             Err(error) => return Err(Failure::Broken(error)),
         }
         let received = frame.get(..filled).unwrap_or_default();
-        let Some((header, pdu)) = received.split_first_chunk::<HEADER>() else { continue };
+        let Some((header, pdu)) = received.split_first_chunk::<HEADER>() else {
+            continue;
+        };
         let due = request.check_header(transaction, *header)?;
         if pdu.len() > due {
             return Err(Misbehaviour::Unasked.into());

@@ -123,16 +123,35 @@ impl DeviceReader {
         let spans: Vec<Span> = values.iter().map(|value| value.span).collect();
         let groups = plan(&spans, limits)
             .into_iter()
-            .map(|whole| Group { stage: Stage::Joined, blocks: vec![whole.clone()], whole })
+            .map(|whole| Group {
+                stage: Stage::Joined,
+                blocks: vec![whole.clone()],
+                whole,
+            })
             .collect();
         let verdicts = vec![Verdict::Unknown; values.len()];
-        Self { name: name.to_owned(), link, unit, timeout, limits, values, groups, verdicts }
+        Self {
+            name: name.to_owned(),
+            link,
+            unit,
+            timeout,
+            limits,
+            values,
+            groups,
+            verdicts,
+        }
     }
 
     /// The device's name.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// How long one answer may take.
+    #[must_use]
+    pub const fn timeout(&self) -> Duration {
+        self.timeout
     }
 
     /// The values, in the order of [`DeviceReader::read`]'s outcomes.
@@ -143,12 +162,15 @@ impl DeviceReader {
 
     /// The requests of the next tick.
     pub fn requests(&self) -> impl Iterator<Item = Span> {
-        self.groups.iter().flat_map(|group| group.blocks.iter().map(|block| block.span))
+        self.groups
+            .iter()
+            .flat_map(|group| group.blocks.iter().map(|block| block.span))
     }
 
     /// Reads every value once, by `deadline` at the latest; one outcome per value.
     pub async fn read(&mut self, deadline: Instant) -> Vec<Outcome> {
-        let mut outcomes = vec![absent(Quality::NOT_POLLED, 0, "not asked", Duration::ZERO); self.values.len()];
+        let mut outcomes =
+            vec![absent(Quality::NOT_POLLED, 0, "not asked", Duration::ZERO); self.values.len()];
         let go = match self.link.permit(self.unit) {
             Permit::Ready => Go::On,
             Permit::Wait => Go::Stop(backed_off()),
@@ -168,7 +190,9 @@ impl DeviceReader {
         let cheapest = (0..self.values.len())
             .filter(|&place| !self.is_hole(place))
             .min_by_key(|&place| self.values.get(place).map(|value| value.span.count));
-        let Some(block) = self.alone(cheapest.unwrap_or(0)) else { return Go::On };
+        let Some(block) = self.alone(cheapest.unwrap_or(0)) else {
+            return Go::On;
+        };
         let reply = self.ask(block.span, deadline, true).await;
         self.settle(&block, reply, outcomes)
     }
@@ -194,7 +218,9 @@ impl DeviceReader {
         deadline: Instant,
         outcomes: &mut [Outcome],
     ) -> Result<(), Absence> {
-        let Some(group) = self.groups.get(place) else { return Ok(()) };
+        let Some(group) = self.groups.get(place) else {
+            return Ok(());
+        };
         let stage = group.stage;
         let mut blocks = group.blocks.clone();
         if stage == Stage::Parted {
@@ -231,15 +257,27 @@ impl DeviceReader {
         deadline: Instant,
         outcomes: &mut [Outcome],
     ) -> Result<(), Absence> {
-        let Some(group) = self.groups.get(place) else { return Ok(()) };
+        let Some(group) = self.groups.get(place) else {
+            return Ok(());
+        };
         let (span, values) = (group.whole.span, group.whole.values.clone());
-        let stage = if group.stage == Stage::Joined { Stage::Parted } else { Stage::Alone };
+        let stage = if group.stage == Stage::Joined {
+            Stage::Parted
+        } else {
+            Stage::Alone
+        };
         warn!(
             device.name = self.name,
             "Device {} refuses {} in one request ({}); its {} values are read one by one",
-            self.name, describe(span), exception_text(code), values.len()
+            self.name,
+            describe(span),
+            exception_text(code),
+            values.len()
         );
-        let blocks: Vec<Block> = values.iter().filter_map(|&value| self.alone(value)).collect();
+        let blocks: Vec<Block> = values
+            .iter()
+            .filter_map(|&value| self.alone(value))
+            .collect();
         if let Some(group) = self.groups.get_mut(place) {
             (group.stage, group.blocks) = (stage, blocks);
         }
@@ -248,30 +286,56 @@ impl DeviceReader {
 
     /// Once every value of a parted group was asked for alone, joins those that exist.
     fn rejoin(&mut self, place: usize) {
-        let Some(group) = self.groups.get(place) else { return };
+        let Some(group) = self.groups.get(place) else {
+            return;
+        };
         let whole = group.whole.clone();
         if !whole.values.iter().all(|&value| self.is_judged(value)) {
             return;
         }
         let (missing, present): (Vec<usize>, Vec<usize>) =
             whole.values.iter().partition(|&&value| self.is_hole(value));
-        let spans: Vec<Span> =
-            present.iter().filter_map(|&value| self.values.get(value)).map(|value| value.span).collect();
-        let mut blocks = plan(&spans, Limits { gap: 0, ..self.limits });
+        let spans: Vec<Span> = present
+            .iter()
+            .filter_map(|&value| self.values.get(value))
+            .map(|value| value.span)
+            .collect();
+        let mut blocks = plan(
+            &spans,
+            Limits {
+                gap: 0,
+                ..self.limits
+            },
+        );
         for block in &mut blocks {
-            block.values = block.values.iter().filter_map(|&at| present.get(at).copied()).collect();
+            block.values = block
+                .values
+                .iter()
+                .filter_map(|&at| present.get(at).copied())
+                .collect();
         }
         let mut stage = Stage::Declared;
         if blocks.iter().any(|block| block.span == whole.span) {
             // No hole explains the refusal: the request was too long for the device.
             stage = Stage::Alone;
-            blocks = present.iter().filter_map(|&value| self.alone(value)).collect();
+            blocks = present
+                .iter()
+                .filter_map(|&value| self.alone(value))
+                .collect();
         }
         let (name, of, now) = (&self.name, whole.values.len(), blocks.len());
         if missing.is_empty() {
-            info!(device.name = name, "Device {name} answers all {of} values of {} in {now} requests; lower max_registers or max_gap to start so", describe(whole.span));
+            info!(
+                device.name = name,
+                "Device {name} answers all {of} values of {} in {now} requests; lower max_registers or max_gap to start so",
+                describe(whole.span)
+            );
         } else {
-            warn!(device.name = name, "Device {name} has no register for {}; the other values are read in {now} requests", self.names(&missing));
+            warn!(
+                device.name = name,
+                "Device {name} has no register for {}; the other values are read in {now} requests",
+                self.names(&missing)
+            );
         }
         blocks.extend(missing.iter().filter_map(|&value| self.alone(value)));
         if let Some(group) = self.groups.get_mut(place) {
@@ -284,7 +348,9 @@ impl DeviceReader {
     }
 
     fn is_judged(&self, value: usize) -> bool {
-        self.verdicts.get(value).is_some_and(|verdict| *verdict != Verdict::Unknown)
+        self.verdicts
+            .get(value)
+            .is_some_and(|verdict| *verdict != Verdict::Unknown)
     }
 
     fn judge(&mut self, value: usize, verdict: Verdict) {
@@ -295,17 +361,24 @@ impl DeviceReader {
 
     fn names(&self, values: &[usize]) -> String {
         let values = values.iter().filter_map(|&value| self.values.get(value));
-        let names: Vec<String> = values.map(|value| format!("{} at {}", value.name, describe(value.span))).collect();
+        let names: Vec<String> = values
+            .map(|value| format!("{} at {}", value.name, describe(value.span)))
+            .collect();
         names.join(", ")
     }
 
     fn alone(&self, value: usize) -> Option<Block> {
-        self.values.get(value).map(|found| Block { span: found.span, values: vec![value] })
+        self.values.get(value).map(|found| Block {
+            span: found.span,
+            values: vec![value],
+        })
     }
 
     /// A value that was refused alone a while ago is not asked for again yet.
     fn is_known_hole(&self, block: &Block, outcomes: &mut [Outcome]) -> bool {
-        let [value] = block.values.as_slice() else { return false };
+        let [value] = block.values.as_slice() else {
+            return false;
+        };
         match self.verdicts.get(*value) {
             Some(&Verdict::Hole { code, again }) if Instant::now() < again => {
                 set(outcomes, *value, &refused(code, true, Duration::ZERO));
@@ -316,7 +389,10 @@ impl DeviceReader {
     }
 
     async fn ask(&self, span: Span, deadline: Instant, probe: bool) -> Reply {
-        let request = Request { unit: self.unit, span };
+        let request = Request {
+            unit: self.unit,
+            span,
+        };
         self.link.ask(request, self.timeout, deadline, probe).await
     }
 
@@ -327,7 +403,9 @@ impl DeviceReader {
         match reply.result {
             Ok(Answer::Words(words)) => {
                 for &place in &block.values {
-                    let Some((value, outcome)) = self.values.get(place).zip(outcomes.get_mut(place)) else {
+                    let Some((value, outcome)) =
+                        self.values.get(place).zip(outcomes.get_mut(place))
+                    else {
                         continue;
                     };
                     let first = usize::from(value.span.address - block.span.address);
@@ -336,8 +414,16 @@ impl DeviceReader {
                         .and_then(|words| value.format.raw(words));
                     // `None` cannot happen: the answer has as many words as the block.
                     *outcome = match raw {
-                        Some(raw) => Outcome { result: Ok(raw), round_trip },
-                        None => absent(Quality::DROPPED, 0, "the words do not fit the type", round_trip),
+                        Some(raw) => Outcome {
+                            result: Ok(raw),
+                            round_trip,
+                        },
+                        None => absent(
+                            Quality::DROPPED,
+                            0,
+                            "the words do not fit the type",
+                            round_trip,
+                        ),
                     };
                     if alone {
                         self.judge(place, Verdict::Present);
@@ -349,20 +435,37 @@ impl DeviceReader {
                 let outcome = refused(code, alone, round_trip);
                 for &place in &block.values {
                     if alone && matches!(code, 2 | 3) {
-                        self.judge(place, Verdict::Hole { code, again: Instant::now() + HOLE_AGAIN });
+                        self.judge(
+                            place,
+                            Verdict::Hole {
+                                code,
+                                again: Instant::now() + HOLE_AGAIN,
+                            },
+                        );
                     }
                     set(outcomes, place, &outcome);
                 }
                 // 10 and 11 come from a serial server whose device is silent.
-                if matches!(code, 10 | 11) { Go::Stop(backed_off()) } else { Go::On }
+                if matches!(code, 10 | 11) {
+                    Go::Stop(backed_off())
+                } else {
+                    Go::On
+                }
             }
             Err(failure) => {
                 let failed = absence(&failure);
-                let outcome = Outcome { result: Err(failed.clone()), round_trip };
+                let outcome = Outcome {
+                    result: Err(failed.clone()),
+                    round_trip,
+                };
                 for &place in &block.values {
                     set(outcomes, place, &outcome);
                 }
-                let rest = if matches!(failure, Failure::NotAsked) { failed } else { backed_off() };
+                let rest = if matches!(failure, Failure::NotAsked) {
+                    failed
+                } else {
+                    backed_off()
+                };
                 Go::Stop(rest)
             }
         }
@@ -377,8 +480,17 @@ fn set(outcomes: &mut [Outcome], place: usize, outcome: &Outcome) {
 
 /// Only a value asked for alone can be said not to exist.
 fn refused(code: u8, alone: bool, round_trip: Duration) -> Outcome {
-    let quality = if code == 2 && alone { Quality::ILLEGAL_ADDRESS } else { Quality::EXCEPTION };
-    absent(quality, code, &format!("exception {code} ({})", exception_text(code)), round_trip)
+    let quality = if code == 2 && alone {
+        Quality::ILLEGAL_ADDRESS
+    } else {
+        Quality::EXCEPTION
+    };
+    absent(
+        quality,
+        code,
+        &format!("exception {code} ({})", exception_text(code)),
+        round_trip,
+    )
 }
 
 fn is_unasked(outcome: &Outcome) -> bool {
@@ -386,11 +498,22 @@ fn is_unasked(outcome: &Outcome) -> bool {
 }
 
 fn absent(quality: Quality, aux: u8, why: &str, round_trip: Duration) -> Outcome {
-    Outcome { result: Err(Absence { quality, aux, why: why.into() }), round_trip }
+    Outcome {
+        result: Err(Absence {
+            quality,
+            aux,
+            why: why.into(),
+        }),
+        round_trip,
+    }
 }
 
 fn backed_off() -> Absence {
-    Absence { quality: Quality::BACKED_OFF, aux: 0, why: Failure::BackedOff.to_string().into() }
+    Absence {
+        quality: Quality::BACKED_OFF,
+        aux: 0,
+        why: Failure::BackedOff.to_string().into(),
+    }
 }
 
 fn absence(failure: &Failure) -> Absence {
@@ -404,7 +527,11 @@ fn absence(failure: &Failure) -> Absence {
         Some(cause) => format!("{failure}: {cause}"),
         None => failure.to_string(),
     };
-    Absence { quality, aux: 0, why: why.into() }
+    Absence {
+        quality,
+        aux: 0,
+        why: why.into(),
+    }
 }
 
 impl fmt::Display for Absence {
@@ -417,10 +544,17 @@ impl fmt::Display for Absence {
 #[must_use]
 pub fn describe(span: Span) -> String {
     let last = u16::try_from(span.end().saturating_sub(1)).unwrap_or(u16::MAX);
-    let (first_text, last_text) = (modicon_text(span.table, span.address), modicon_text(span.table, last));
+    let (first_text, last_text) = (
+        modicon_text(span.table, span.address),
+        modicon_text(span.table, last),
+    );
     if span.count == 1 {
         format!("{} {} ({first_text})", span.table.name(), span.address)
     } else {
-        format!("{} {}-{last} ({first_text}-{last_text})", span.table.name(), span.address)
+        format!(
+            "{} {}-{last} ({first_text}-{last_text})",
+            span.table.name(),
+            span.address
+        )
     }
 }

@@ -92,7 +92,11 @@ impl Request {
 
     fn value_bytes(self) -> usize {
         let count = usize::from(self.span.count);
-        if self.span.is_bits() { count.div_ceil(8) } else { count * 2 }
+        if self.span.is_bits() {
+            count.div_ceil(8)
+        } else {
+            count * 2
+        }
     }
 
     /// The frame to send.
@@ -101,14 +105,31 @@ impl Request {
         let [t0, t1] = transaction.to_be_bytes();
         let [a0, a1] = self.span.address.to_be_bytes();
         let [c0, c1] = self.span.count.to_be_bytes();
-        [t0, t1, 0, 0, 0, 6, self.unit, self.function(), a0, a1, c0, c1]
+        [
+            t0,
+            t1,
+            0,
+            0,
+            0,
+            6,
+            self.unit,
+            self.function(),
+            a0,
+            a1,
+            c0,
+            c1,
+        ]
     }
 
     /// Judges the first seven bytes of an answer and returns how many bytes follow.
     ///
     /// # Errors
     /// [`Misbehaviour`], named after the first field that is wrong.
-    pub fn check_header(self, transaction: u16, header: [u8; HEADER]) -> Result<usize, Misbehaviour> {
+    pub fn check_header(
+        self,
+        transaction: u16,
+        header: [u8; HEADER],
+    ) -> Result<usize, Misbehaviour> {
         let [t0, t1, p0, p1, l0, l1, unit] = header;
         let protocol = u16::from_be_bytes([p0, p1]);
         if protocol != 0 {
@@ -116,10 +137,16 @@ impl Request {
         }
         let answered = u16::from_be_bytes([t0, t1]);
         if answered != transaction {
-            return Err(Misbehaviour::Transaction { asked: transaction, answered });
+            return Err(Misbehaviour::Transaction {
+                asked: transaction,
+                answered,
+            });
         }
         if unit != self.unit {
-            return Err(Misbehaviour::Unit { asked: self.unit, answered: unit });
+            return Err(Misbehaviour::Unit {
+                asked: self.unit,
+                answered: unit,
+            });
         }
         let found = usize::from(u16::from_be_bytes([l0, l1]));
         let expected = EXCEPTION_LENGTH + self.value_bytes();
@@ -135,28 +162,44 @@ impl Request {
     /// [`Misbehaviour`], named after the first field that is wrong.
     pub fn decode(self, pdu: &[u8]) -> Result<Answer, Misbehaviour> {
         let expected = EXCEPTION_LENGTH + self.value_bytes();
-        let short = Misbehaviour::Length { expected, found: pdu.len() + 1 };
-        let [function, detail, values @ ..] = pdu else { return Err(short) };
+        let short = Misbehaviour::Length {
+            expected,
+            found: pdu.len() + 1,
+        };
+        let [function, detail, values @ ..] = pdu else {
+            return Err(short);
+        };
         if *function == self.function() | 0x80 && values.is_empty() {
             return Ok(Answer::Exception(*detail));
         }
         if *function != self.function() {
-            return Err(Misbehaviour::Function { asked: self.function(), answered: *function });
+            return Err(Misbehaviour::Function {
+                asked: self.function(),
+                answered: *function,
+            });
         }
         if usize::from(*detail) != self.value_bytes() {
             let found = usize::from(*detail);
-            return Err(Misbehaviour::ByteCount { expected: self.value_bytes(), found });
+            return Err(Misbehaviour::ByteCount {
+                expected: self.value_bytes(),
+                found,
+            });
         }
         if values.len() != self.value_bytes() {
             return Err(short);
         }
         Ok(Answer::Words(if self.span.is_bits() {
-            let bits = values.iter().flat_map(|byte| (0..8).map(move |bit| u16::from(byte >> bit & 1)));
+            let bits = values
+                .iter()
+                .flat_map(|byte| (0..8).map(move |bit| u16::from(byte >> bit & 1)));
             bits.take(usize::from(self.span.count)).collect()
         } else {
             values
                 .chunks_exact(2)
-                .map(|pair| pair.iter().fold(0_u16, |word, &byte| word << 8 | u16::from(byte)))
+                .map(|pair| {
+                    pair.iter()
+                        .fold(0_u16, |word, &byte| word << 8 | u16::from(byte))
+                })
                 .collect()
         }))
     }
@@ -187,14 +230,26 @@ mod tests {
     use proptest::prelude::{any, prop_assert_eq, proptest};
 
     fn request(table: Table, count: u16) -> Request {
-        Request { unit: 17, span: Span { table, address: 0x006B, count } }
+        Request {
+            unit: 17,
+            span: Span {
+                table,
+                address: 0x006B,
+                count,
+            },
+        }
     }
 
     #[test]
     fn the_example_of_the_specification_encodes_and_decodes() {
         let request = request(Table::Holding, 3);
-        assert_eq!(request.encode(0x1501), [0x15, 1, 0, 0, 0, 6, 17, 3, 0, 0x6B, 0, 3]);
-        let rest = request.check_header(0x1501, [0x15, 1, 0, 0, 0, 9, 17]).unwrap();
+        assert_eq!(
+            request.encode(0x1501),
+            [0x15, 1, 0, 0, 0, 6, 17, 3, 0, 0x6B, 0, 3]
+        );
+        let rest = request
+            .check_header(0x1501, [0x15, 1, 0, 0, 0, 9, 17])
+            .unwrap();
         assert_eq!(rest, 8);
         let answer = request.decode(&[3, 6, 0x02, 0x2B, 0, 0, 0, 0x64]).unwrap();
         assert_eq!(answer, Answer::Words(vec![555, 0, 100]));
@@ -212,14 +267,56 @@ mod tests {
         let request = request(Table::Holding, 3);
         let header = |bytes| request.check_header(7, bytes).unwrap_err();
         assert_eq!(header([0, 7, 0, 1, 0, 9, 17]), Misbehaviour::Protocol(1));
-        assert_eq!(header([0, 8, 0, 0, 0, 9, 17]), Misbehaviour::Transaction { asked: 7, answered: 8 });
-        assert_eq!(header([0, 7, 0, 0, 0, 9, 18]), Misbehaviour::Unit { asked: 17, answered: 18 });
-        assert_eq!(header([0, 7, 0, 0, 0, 7, 17]), Misbehaviour::Length { expected: 9, found: 7 });
+        assert_eq!(
+            header([0, 8, 0, 0, 0, 9, 17]),
+            Misbehaviour::Transaction {
+                asked: 7,
+                answered: 8
+            }
+        );
+        assert_eq!(
+            header([0, 7, 0, 0, 0, 9, 18]),
+            Misbehaviour::Unit {
+                asked: 17,
+                answered: 18
+            }
+        );
+        assert_eq!(
+            header([0, 7, 0, 0, 0, 7, 17]),
+            Misbehaviour::Length {
+                expected: 9,
+                found: 7
+            }
+        );
         let body = |bytes: &[u8]| request.decode(bytes).unwrap_err();
-        assert_eq!(body(&[4, 6, 0, 0, 0, 0, 0, 0]), Misbehaviour::Function { asked: 3, answered: 4 });
-        assert_eq!(body(&[3, 4, 0, 0, 0, 0, 0, 0]), Misbehaviour::ByteCount { expected: 6, found: 4 });
-        assert_eq!(body(&[3, 6, 0, 0, 0, 0]), Misbehaviour::Length { expected: 9, found: 7 });
-        assert_eq!(body(&[0x84, 2]), Misbehaviour::Function { asked: 3, answered: 0x84 });
+        assert_eq!(
+            body(&[4, 6, 0, 0, 0, 0, 0, 0]),
+            Misbehaviour::Function {
+                asked: 3,
+                answered: 4
+            }
+        );
+        assert_eq!(
+            body(&[3, 4, 0, 0, 0, 0, 0, 0]),
+            Misbehaviour::ByteCount {
+                expected: 6,
+                found: 4
+            }
+        );
+        assert_eq!(
+            body(&[3, 6, 0, 0, 0, 0]),
+            Misbehaviour::Length {
+                expected: 9,
+                found: 7
+            }
+        );
+        assert_eq!(
+            body(&[0x84, 2]),
+            Misbehaviour::Function {
+                asked: 3,
+                answered: 0x84
+            }
+        );
         assert_eq!(request.decode(&[0x83, 2]), Ok(Answer::Exception(2)));
     }
 

@@ -100,17 +100,39 @@ impl Link {
     }
 
     /// Asks once; returns at most a few milliseconds after `deadline`, whatever the device does.
-    pub async fn ask(&self, request: Request, timeout: Duration, deadline: Instant, probe: bool) -> Reply {
+    pub async fn ask(
+        &self,
+        request: Request,
+        timeout: Duration,
+        deadline: Instant,
+        probe: bool,
+    ) -> Reply {
         let (reply, answered) = oneshot::channel();
-        let stopping = || Reply { result: Err(Failure::Stopping), round_trip: Duration::ZERO };
-        if self.queue.send(Job { request, timeout, deadline, probe, reply }).is_err() {
+        let stopping = || Reply {
+            result: Err(Failure::Stopping),
+            round_trip: Duration::ZERO,
+        };
+        if self
+            .queue
+            .send(Job {
+                request,
+                timeout,
+                deadline,
+                probe,
+                reply,
+            })
+            .is_err()
+        {
             return stopping();
         }
         // The task keeps the deadline for what it has begun; what it has not begun by then it never
         // will, because it was held up by another unit.
         let reply = match timeout_at(deadline + GRACE, answered).await {
             Ok(reply) => reply.unwrap_or_else(|_ended| stopping()),
-            Err(_elapsed) => Reply { result: Err(Failure::NotAsked), round_trip: Duration::ZERO },
+            Err(_elapsed) => Reply {
+                result: Err(Failure::NotAsked),
+                round_trip: Duration::ZERO,
+            },
         };
         self.note(request.unit, &reply.result);
         reply
@@ -132,10 +154,17 @@ impl Link {
             }
             Ok(_) => {
                 let (link, before) = self.with_state(|state| {
-                    (state.link.answered(), state.units.entry(unit).or_default().answered())
+                    (
+                        state.link.answered(),
+                        state.units.entry(unit).or_default().answered(),
+                    )
                 });
                 if link > 0 || before > 0 {
-                    info!(link.name = name, unit.id = unit, "Unit {unit} of {name} answers again");
+                    info!(
+                        link.name = name,
+                        unit.id = unit,
+                        "Unit {unit} of {name} answers again"
+                    );
                 }
             }
             Err(Failure::NotAsked | Failure::BackedOff | Failure::Stopping) => {}
@@ -145,9 +174,15 @@ impl Link {
                 let cause = std::error::Error::source(failure).map(|cause| format!(": {cause}"));
                 let cause = cause.unwrap_or_default();
                 if first {
-                    warn!(link.name = name, "No connection to {name}: {failure}{cause}; tried again every {pause:?} and slower");
+                    warn!(
+                        link.name = name,
+                        "No connection to {name}: {failure}{cause}; tried again every {pause:?} and slower"
+                    );
                 } else {
-                    debug!(link.name = name, "Still no connection to {name}: {failure}{cause}; again in {pause:?}");
+                    debug!(
+                        link.name = name,
+                        "Still no connection to {name}: {failure}{cause}; again in {pause:?}"
+                    );
                 }
             }
             Err(failure) => {
@@ -168,14 +203,28 @@ impl Link {
 
 fn log_silence(link: &str, unit: u8, first: bool, pause: Duration, why: &dyn std::fmt::Display) {
     if first {
-        warn!(link.name = link, unit.id = unit, "Unit {unit} of {link}: {why}; asked again in {pause:?}, then less often");
+        warn!(
+            link.name = link,
+            unit.id = unit,
+            "Unit {unit} of {link}: {why}; asked again in {pause:?}, then less often"
+        );
     } else {
-        debug!(link.name = link, unit.id = unit, "Unit {unit} of {link}: {why}; asked again in {pause:?}");
+        debug!(
+            link.name = link,
+            unit.id = unit,
+            "Unit {unit} of {link}: {why}; asked again in {pause:?}"
+        );
     }
 }
 
 async fn serve(options: LinkOptions, mut jobs: mpsc::UnboundedReceiver<Job>) {
-    let LinkOptions { host, port, connect_delay, cap, first_transaction } = options;
+    let LinkOptions {
+        host,
+        port,
+        connect_delay,
+        cap,
+        first_transaction,
+    } = options;
     let mut connection = Connection::new(&host, port, connect_delay, first_transaction);
     let mut waiting: Vec<Job> = Vec::new();
     loop {
@@ -188,13 +237,18 @@ async fn serve(options: LinkOptions, mut jobs: mpsc::UnboundedReceiver<Job>) {
         while let Ok(job) = jobs.try_recv() {
             waiting.push(job);
         }
-        let Some(next) = most_urgent(&waiting) else { continue };
+        let Some(next) = most_urgent(&waiting) else {
+            continue;
+        };
         let job = waiting.remove(next);
         let reply = answer(&mut connection, &job, cap, &waiting).await;
         if matches!(&reply.result, Err(failure) if failure.is_connect()) {
             // Nobody behind this link can be reached; one attempt a tick has told so.
             for other in waiting.drain(..) {
-                let refused = Reply { result: Err(Failure::BackedOff), round_trip: Duration::ZERO };
+                let refused = Reply {
+                    result: Err(Failure::BackedOff),
+                    round_trip: Duration::ZERO,
+                };
                 let _unheard = other.reply.send(refused);
             }
         }
@@ -209,17 +263,32 @@ fn most_urgent(waiting: &[Job]) -> Option<usize> {
     (0..waiting.len()).min_by_key(|&place| waiting.get(place).map(urgency))
 }
 
-async fn answer(connection: &mut Connection, job: &Job, cap: Option<Duration>, waiting: &[Job]) -> Reply {
+async fn answer(
+    connection: &mut Connection,
+    job: &Job,
+    cap: Option<Duration>,
+    waiting: &[Job],
+) -> Reply {
     let started = Instant::now();
     let left = job.deadline.saturating_duration_since(started);
     if left.is_zero() || job.reply.is_closed() {
-        return Reply { result: Err(Failure::NotAsked), round_trip: Duration::ZERO };
+        return Reply {
+            result: Err(Failure::NotAsked),
+            round_trip: Duration::ZERO,
+        };
     }
-    let rivals = waiting.iter().filter(|other| other.deadline <= job.deadline).count();
+    let rivals = waiting
+        .iter()
+        .filter(|other| other.deadline <= job.deadline)
+        .count();
     let share = left / u32::try_from(rivals).unwrap_or(u32::MAX).saturating_add(1);
     // A request may take more than its share while the others need less than theirs, but never so
     // much that they are left with nothing.
-    let fair = if rivals == 0 { left } else { share.max(left / 4) };
+    let fair = if rivals == 0 {
+        left
+    } else {
+        share.max(left / 4)
+    };
     let most = job.timeout.min(fair).min(cap.unwrap_or(job.timeout));
     let mut result = connection.ask(job.request, started + most).await;
     let ended = Instant::now();
@@ -227,5 +296,8 @@ async fn answer(connection: &mut Connection, job: &Job, cap: Option<Duration>, w
     if result.is_ok() && ended >= job.deadline {
         result = Err(Failure::Timeout);
     }
-    Reply { result, round_trip: ended - started }
+    Reply {
+        result,
+        round_trip: ended - started,
+    }
 }

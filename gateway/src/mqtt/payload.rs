@@ -63,13 +63,18 @@ impl<'m> Payload<'m> {
         }
         let text = match pointer {
             None => {
-                let text = std::str::from_utf8(self.bytes).map_err(|_binary| Malformed::NotANumber)?;
+                let text =
+                    std::str::from_utf8(self.bytes).map_err(|_binary| Malformed::NotANumber)?;
                 Cow::Borrowed(text.trim_matches([' ', '\t', '\r', '\n']))
             }
             Some(pointer) => {
                 let bytes = self.bytes;
                 let parse = || serde_json::from_slice(bytes).map_err(|_syntax| Malformed::NotJson);
-                let json = self.json.get_or_insert_with(parse).as_ref().map_err(|error| *error)?;
+                let json = self
+                    .json
+                    .get_or_insert_with(parse)
+                    .as_ref()
+                    .map_err(|error| *error)?;
                 match json.pointer(pointer).ok_or(Malformed::Nothing)? {
                     // Arbitrary precision keeps the digits as they were sent.
                     Value::Number(number) => Cow::Owned(number.to_string()),
@@ -78,7 +83,11 @@ impl<'m> Payload<'m> {
                 }
             }
         };
-        if is_number(&text) { Ok(text) } else { Err(Malformed::NotANumber) }
+        if is_number(&text) {
+            Ok(text)
+        } else {
+            Err(Malformed::NotANumber)
+        }
     }
 }
 
@@ -87,7 +96,10 @@ fn is_number(text: &str) -> bool {
     let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
     let unsigned = text.strip_prefix('-').unwrap_or(text);
     let (number, exponent) = match unsigned.split_once(['e', 'E']) {
-        Some((number, exponent)) => (number, Some(exponent.strip_prefix(['+', '-']).unwrap_or(exponent))),
+        Some((number, exponent)) => (
+            number,
+            Some(exponent.strip_prefix(['+', '-']).unwrap_or(exponent)),
+        ),
         None => (unsigned, None),
     };
     let (whole, fraction) = match number.split_once('.') {
@@ -108,15 +120,24 @@ mod tests {
     use proptest::prelude::{any, prop_assert, proptest};
 
     fn number(bytes: &[u8], pointer: Option<&str>) -> Result<String, Malformed> {
-        Payload::new(bytes).number(pointer).map(|text| text.into_owned())
+        Payload::new(bytes)
+            .number(pointer)
+            .map(|text| text.into_owned())
     }
 
     #[test]
     fn digits_come_out_as_they_were_sent() {
-        let json = br#"{"a":[{"flow":12.50}],"big":12345678901234567890.123,"exp":1.5e-3,"q":"7.0"}"#;
+        let json =
+            br#"{"a":[{"flow":12.50}],"big":12345678901234567890.123,"exp":1.5e-3,"q":"7.0"}"#;
         assert_eq!(number(json, Some("/a/0/flow")).unwrap(), "12.50");
-        assert_eq!(number(json, Some("/big")).unwrap(), "12345678901234567890.123");
-        assert_eq!(json_mantissa(number(json, Some("/exp")).unwrap().as_bytes(), 4), Some(15));
+        assert_eq!(
+            number(json, Some("/big")).unwrap(),
+            "12345678901234567890.123"
+        );
+        assert_eq!(
+            json_mantissa(number(json, Some("/exp")).unwrap().as_bytes(), 4),
+            Some(15)
+        );
         assert_eq!(number(json, Some("/q")).unwrap(), "7.0");
         assert_eq!(number(b" 21.5\r\n", None).unwrap(), "21.5");
     }
@@ -125,15 +146,33 @@ mod tests {
     fn what_is_no_number_is_named() {
         let json = br#"{"a":null,"b":true,"c":"on","d":{},"e":"0x10","f":"1,5","g":"NaN"}"#;
         for pointer in ["/a", "/b", "/c", "/d", "/e", "/f", "/g"] {
-            assert_eq!(number(json, Some(pointer)), Err(Malformed::NotANumber), "{pointer}");
+            assert_eq!(
+                number(json, Some(pointer)),
+                Err(Malformed::NotANumber),
+                "{pointer}"
+            );
         }
         assert_eq!(number(json, Some("/x/0")), Err(Malformed::Nothing));
         assert_eq!(number(b"12.5", Some("/x")), Err(Malformed::Nothing));
         assert_eq!(number(b"{", Some("/x")), Err(Malformed::NotJson));
-        for plain in [&b""[..], b" ", b"NaN", b"inf", b"01", b"+1", b"1.", b".5", b"1 2", b"\xff"] {
+        for plain in [
+            &b""[..],
+            b" ",
+            b"NaN",
+            b"inf",
+            b"01",
+            b"+1",
+            b"1.",
+            b".5",
+            b"1 2",
+            b"\xff",
+        ] {
             assert_eq!(number(plain, None), Err(Malformed::NotANumber), "{plain:?}");
         }
-        assert_eq!(number(&vec![b'1'; (1 << 20) + 1], None), Err(Malformed::TooLarge));
+        assert_eq!(
+            number(&vec![b'1'; (1 << 20) + 1], None),
+            Err(Malformed::TooLarge)
+        );
     }
 
     proptest! {

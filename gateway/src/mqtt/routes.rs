@@ -30,9 +30,15 @@ pub(super) struct Routes {
 
 impl Routes {
     pub(super) fn new(stream: u16, table: &MeasurementConfig) -> Self {
-        let mut routes = Self { targets: Vec::new(), plain: HashMap::new(), patterns: Vec::new() };
+        let mut routes = Self {
+            targets: Vec::new(),
+            plain: HashMap::new(),
+            patterns: Vec::new(),
+        };
         for (index, point) in table.points_of(stream) {
-            let Source::Message { topic, pointer } = &point.source else { continue };
+            let Source::Message { topic, pointer } = &point.source else {
+                continue;
+            };
             routes.add(index, point, topic, pointer.clone());
         }
         routes
@@ -40,10 +46,17 @@ impl Routes {
 
     fn add(&mut self, index: u16, point: &Point, topic: &str, pointer: Option<String>) {
         let place = self.targets.len();
-        self.targets.push(Target { point: index, pointer, decimals: point.decimals, watch: Watch::new(point) });
+        self.targets.push(Target {
+            point: index,
+            pointer,
+            decimals: point.decimals,
+            watch: Watch::new(point),
+        });
         if !rumqttc::has_wildcards(topic) {
             self.plain.entry(topic.to_owned()).or_default().push(place);
-        } else if let Some((_, places)) = self.patterns.iter_mut().find(|(filter, _)| filter == topic) {
+        } else if let Some((_, places)) =
+            self.patterns.iter_mut().find(|(filter, _)| filter == topic)
+        {
             places.push(place);
         } else {
             self.patterns.push((topic.to_owned(), vec![place]));
@@ -53,15 +66,28 @@ impl Routes {
     /// Everything to subscribe to, each filter once.
     pub(super) fn filters(&self) -> BTreeSet<&str> {
         let patterns = self.patterns.iter().map(|(filter, _)| filter.as_str());
-        self.plain.keys().map(String::as_str).chain(patterns).collect()
+        self.plain
+            .keys()
+            .map(String::as_str)
+            .chain(patterns)
+            .collect()
     }
 
     /// The samples of one message; empty when no point reads this topic. `at_ms` grows with time.
-    pub(super) fn samples(&mut self, topic: &str, bytes: &[u8], retained: bool, at_ms: u64) -> Vec<PointSample> {
+    pub(super) fn samples(
+        &mut self,
+        topic: &str,
+        bytes: &[u8],
+        retained: bool,
+        at_ms: u64,
+    ) -> Vec<PointSample> {
         let places: Vec<usize> = match self.plain.get(topic) {
             Some(places) => places.clone(),
             None => {
-                let hit = self.patterns.iter().filter(|(filter, _)| matches(topic, filter));
+                let hit = self
+                    .patterns
+                    .iter()
+                    .filter(|(filter, _)| matches(topic, filter));
                 hit.flat_map(|(_, places)| places.iter().copied()).collect()
             }
         };
@@ -75,7 +101,10 @@ impl Routes {
 
     /// One sample per point that says why nothing comes.
     pub(super) fn disconnected(&self) -> Vec<PointSample> {
-        self.targets.iter().map(|target| PointSample::absent(target.point, Quality::DISCONNECTED, 0)).collect()
+        self.targets
+            .iter()
+            .map(|target| PointSample::absent(target.point, Quality::DISCONNECTED, 0))
+            .collect()
     }
 }
 
@@ -88,7 +117,11 @@ impl Target {
                 None => {
                     let value = SampleValue::Text(text.as_bytes().to_vec());
                     let qualities = vec![(Quality::OFF_GRID, 0)];
-                    PointSample { point: self.point, value, qualities }
+                    PointSample {
+                        point: self.point,
+                        value,
+                        qualities,
+                    }
                 }
             },
         };

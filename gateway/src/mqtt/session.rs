@@ -11,8 +11,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use ring::rand::{SecureRandom as _, SystemRandom};
 use rumqttc::{
-    AsyncClient, ConnectReturnCode, ConnectionError, Event, EventLoop, MqttOptions, Outgoing, Packet, Publish,
-    QoS, SubAck, SubscribeFilter, SubscribeReasonCode,
+    AsyncClient, ConnectReturnCode, ConnectionError, Event, EventLoop, MqttOptions, Outgoing,
+    Packet, Publish, QoS, SubAck, SubscribeFilter, SubscribeReasonCode,
 };
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
@@ -58,10 +58,22 @@ pub(super) async fn run(
     messages: mpsc::Sender<Message>,
 ) {
     let (client, mut events) = AsyncClient::new(options, REQUESTS);
-    let gate = Arc::new(Mutex::new(Gate { client, connection: 0 }));
+    let gate = Arc::new(Mutex::new(Gate {
+        client,
+        connection: 0,
+    }));
     let started = Instant::now();
     let strangers = HashSet::new();
-    let mut session = Session { broker, stream, routes, messages, gate, started, failures: 0, strangers };
+    let mut session = Session {
+        broker,
+        stream,
+        routes,
+        messages,
+        gate,
+        started,
+        failures: 0,
+        strangers,
+    };
     let closing = session.messages.clone();
     loop {
         // `poll` must not be dropped half-way through a write, so closing is looked for here and
@@ -95,15 +107,27 @@ impl Session {
     }
 
     fn connected(&mut self, session_present: bool) {
-        let kept = if session_present { "kept our session" } else { "has no session of ours" };
-        info!(broker.name = self.broker, "Connected to broker {}, which {kept}", self.broker);
+        let kept = if session_present {
+            "kept our session"
+        } else {
+            "has no session of ours"
+        };
+        info!(
+            broker.name = self.broker,
+            "Connected to broker {}, which {kept}", self.broker
+        );
         self.failures = 0;
         // At every connect: a broker that kept the session knows the topics of then, not of now.
         let filters = self.routes.filters();
-        let filters: Vec<_> =
-            filters.into_iter().map(|filter| SubscribeFilter::new(filter.to_owned(), QoS::AtLeastOnce)).collect();
+        let filters: Vec<_> = filters
+            .into_iter()
+            .map(|filter| SubscribeFilter::new(filter.to_owned(), QoS::AtLeastOnce))
+            .collect();
         if let Err(error) = self.gate().client.try_subscribe_many(filters) {
-            warn!(broker.name = self.broker, "Broker {} was not asked for its topics: {error}", self.broker);
+            warn!(
+                broker.name = self.broker,
+                "Broker {} was not asked for its topics: {error}", self.broker
+            );
         }
     }
 
@@ -113,7 +137,8 @@ impl Session {
             if *code == SubscribeReasonCode::Failure {
                 warn!(
                     broker.name = self.broker,
-                    "Broker {} refuses topic {filter}: allow the gateway's user to read it", self.broker
+                    "Broker {} refuses topic {filter}: allow the gateway's user to read it",
+                    self.broker
                 );
             }
         }
@@ -123,7 +148,12 @@ impl Session {
         let received = Instant::now();
         let at_ms = u64::try_from((received - self.started).as_millis()).unwrap_or(u64::MAX);
         let ack = self.ack(&publish);
-        let Publish { topic, payload, retain, .. } = publish;
+        let Publish {
+            topic,
+            payload,
+            retain,
+            ..
+        } = publish;
         let samples = self.routes.samples(&topic, &payload, retain, at_ms);
         if samples.is_empty() {
             // A topic of an earlier configuration, still in the session.
@@ -132,16 +162,27 @@ impl Session {
         }
         if payload.len() > super::MOST_MESSAGE_BYTES {
             let size = payload.len();
-            warn!(broker.name = self.broker, "A message of {size} bytes on {topic} is larger than 1 MiB and counts as malformed");
+            warn!(
+                broker.name = self.broker,
+                "A message of {size} bytes on {topic} is larger than 1 MiB and counts as malformed"
+            );
         }
-        let message = Message { stream: self.stream, received, samples, ack: Some(ack) };
+        let message = Message {
+            stream: self.stream,
+            received,
+            samples,
+            ack: Some(ack),
+        };
         // The receiver is gone only at shutdown; unacknowledged, the message comes again.
         let _unheard = self.messages.send(message).await;
     }
 
     fn stranger(&mut self, topic: String) {
         if self.strangers.len() < MOST_STRANGERS && !self.strangers.contains(&topic) {
-            info!(broker.name = self.broker, "No point reads topic {topic}; unsubscribed");
+            info!(
+                broker.name = self.broker,
+                "No point reads topic {topic}; unsubscribed"
+            );
             if let Err(error) = self.gate().client.try_unsubscribe(&topic) {
                 debug!("Unsubscribe {topic}: {error}");
             }
@@ -183,20 +224,34 @@ impl Session {
         self.failures = self.failures.saturating_add(1);
         let remedy = remedy(error);
         if self.failures == 1 {
-            warn!(broker.name = self.broker, "Broker {}: {error}{remedy}; trying again", self.broker);
+            warn!(
+                broker.name = self.broker,
+                "Broker {}: {error}{remedy}; trying again", self.broker
+            );
         } else {
-            debug!(broker.name = self.broker, "Broker {}: {error}{remedy}", self.broker);
+            debug!(
+                broker.name = self.broker,
+                "Broker {}: {error}{remedy}", self.broker
+            );
         }
         let samples = self.routes.disconnected();
-        let message = Message { stream: self.stream, received: Instant::now(), samples, ack: None };
+        let message = Message {
+            stream: self.stream,
+            received: Instant::now(),
+            samples,
+            ack: None,
+        };
         let _unheard = self.messages.send(message).await;
     }
 
     /// 1, 2, 4 … 60 s, of which a random half is waited, so that many gateways do not return at once.
     fn pause(&self) -> Duration {
-        let doubled = Duration::from_secs(1 << (self.failures.saturating_sub(1)).min(6)).min(MOST_PAUSE);
+        let doubled =
+            Duration::from_secs(1 << (self.failures.saturating_sub(1)).min(6)).min(MOST_PAUSE);
         let mut random = [0];
-        let part = SystemRandom::new().fill(&mut random).map_or(255, |()| u32::from(random[0]));
+        let part = SystemRandom::new()
+            .fill(&mut random)
+            .map_or(255, |()| u32::from(random[0]));
         doubled / 2 + doubled / 2 * part / 255
     }
 
@@ -213,7 +268,10 @@ impl Session {
             }
         };
         if timeout(FAREWELL, leave).await.is_err() {
-            debug!(broker.name = self.broker, "Broker {} did not take our goodbye", self.broker);
+            debug!(
+                broker.name = self.broker,
+                "Broker {} did not take our goodbye", self.broker
+            );
         }
     }
 

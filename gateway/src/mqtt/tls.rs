@@ -5,20 +5,25 @@ use std::sync::Arc;
 
 use rustls::crypto::ring::default_provider;
 use rustls::{ClientConfig, RootCertStore};
-use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::MqttError;
 use crate::config::MqttTls;
 
 /// Builds the client's side of TLS for a broker.
-pub(super) fn client_config(broker: &str, settings: &MqttTls) -> Result<Arc<ClientConfig>, MqttError> {
+pub(super) fn client_config(
+    broker: &str,
+    settings: &MqttTls,
+) -> Result<Arc<ClientConfig>, MqttError> {
     let mut roots = RootCertStore::empty();
     match &settings.ca_file {
         None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
         Some(path) => {
             for certificate in certificates(broker, "ca_file", path)? {
-                roots.add(certificate).map_err(|error| unusable(broker, "ca_file", path, &error))?;
+                roots
+                    .add(certificate)
+                    .map_err(|error| unusable(broker, "ca_file", path, &error))?;
             }
         }
     }
@@ -51,16 +56,36 @@ fn certificates(
         .collect::<Result<_, _>>()
         .map_err(|error| unusable(broker, key, path, &error))?;
     if found.is_empty() {
-        return Err(unusable(broker, key, path, &"no PEM certificate in the file"));
+        return Err(unusable(
+            broker,
+            key,
+            path,
+            &"no PEM certificate in the file",
+        ));
     }
     Ok(found)
 }
 
 fn read(broker: &str, key: &'static str, path: &Path) -> Result<Vec<u8>, MqttError> {
-    let unreadable = |source| MqttError::Unreadable { broker: broker.to_owned(), key, path: path.to_owned(), source };
+    let unreadable = |source| MqttError::Unreadable {
+        broker: broker.to_owned(),
+        key,
+        path: path.to_owned(),
+        source,
+    };
     std::fs::read(path).map_err(unreadable)
 }
 
-fn unusable(broker: &str, key: &'static str, path: &Path, problem: &dyn std::fmt::Display) -> MqttError {
-    MqttError::Unusable { broker: broker.to_owned(), key, path: path.to_owned(), problem: problem.to_string() }
+fn unusable(
+    broker: &str,
+    key: &'static str,
+    path: &Path,
+    problem: &dyn std::fmt::Display,
+) -> MqttError {
+    MqttError::Unusable {
+        broker: broker.to_owned(),
+        key,
+        path: path.to_owned(),
+        problem: problem.to_string(),
+    }
 }
