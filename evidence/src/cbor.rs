@@ -1,5 +1,6 @@
-//! A strict reader and writer for the deterministic CBOR subset that entries and bodies use
-//! (RFC 8949 §4.2.1): unsigned and negative integers, byte and text strings, arrays, maps, `null`,
+//! A strict reader and writer for the deterministic CBOR subset that entries and bodies use.
+//!
+//! RFC 8949 §4.2.1: unsigned and negative integers, byte and text strings, arrays, maps, `null`,
 //! `true`, `false`, and tag 18 once at the front of an entry.
 //!
 //! The reader refuses everything a second encoder could have written differently: longer-than-needed

@@ -426,7 +426,10 @@ impl Entry {
     }
 }
 
-fn envelope(bytes: &[u8]) -> Result<(&[u8], &[u8], [u8; 64]), CborError> {
+/// Protected header, signed payload and signature.
+type Envelope<'a> = (&'a [u8], &'a [u8], [u8; 64]);
+
+fn envelope(bytes: &[u8]) -> Result<Envelope<'_>, CborError> {
     let mut reader = Reader::new(bytes);
     reader.literal(&TAG_AND_ARRAY, "tag 18 and an array of four")?;
     let protected = reader.bytes()?;
