@@ -11,6 +11,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use evidence::entry::Entry;
 use evidence::hash::Hash;
 use evidence::merkle::CompactRange;
 use thiserror::Error;
@@ -23,7 +24,7 @@ use crate::sqlite::is_full;
 
 mod day;
 mod reader;
-mod space;
+pub(crate) mod space;
 
 pub use reader::LogReader;
 pub use space::{Space, SpaceLimits};
@@ -116,7 +117,10 @@ pub struct Head {
 
 impl Head {
     /// The head of a log without entries.
-    pub const EMPTY: Self = Self { size: 0, leaf: Hash([0; 32]) };
+    pub const EMPTY: Self = Self {
+        size: 0,
+        leaf: Hash([0; 32]),
+    };
 }
 
 /// What is known of one file without opening it.
@@ -188,7 +192,11 @@ impl Buffer {
         }
         files.sort_by_key(|info| (info.first, info.end));
         let newest = match files.last() {
-            Some(info) => Some(DayFile::open(info, max_file_bytes).await.map_err(at(&info.path))?),
+            Some(info) => Some(
+                DayFile::open(info, max_file_bytes)
+                    .await
+                    .map_err(at(&info.path))?,
+            ),
             None => None,
         };
         let buffer = Self {
@@ -199,7 +207,10 @@ impl Buffer {
             max_file_bytes,
             faults,
         };
-        Ok(Recovered { buffer, set_aside: said })
+        Ok(Recovered {
+            buffer,
+            set_aside: said,
+        })
     }
 
     /// The head: the newest row of the newest file.
@@ -229,14 +240,22 @@ impl Buffer {
     ///
     /// [`BufferError`] when it cannot be read.
     pub async fn snapshot(&self, position: usize) -> Result<Option<Vec<u8>>, BufferError> {
-        let Some(info) = self.files().get(position).cloned() else { return Ok(None) };
-        day::snapshot(&info.path).await.map(Some).map_err(at(&info.path))
+        let Some(info) = self.files().get(position).cloned() else {
+            return Ok(None);
+        };
+        day::snapshot(&info.path)
+            .await
+            .map(Some)
+            .map_err(at(&info.path))
     }
 
     /// The files, oldest first.
     #[must_use]
     pub fn files(&self) -> Vec<FileInfo> {
-        self.catalogue.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.catalogue
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// A reader beside this writer. It may read past what was released: callers bound it.
@@ -272,7 +291,11 @@ impl Buffer {
         day: UtcDay,
         snapshot: Snapshot<'_>,
     ) -> Result<(Row, Option<String>), BufferError> {
-        let begins = Beginning { head, day, snapshot };
+        let begins = Beginning {
+            head,
+            day,
+            snapshot,
+        };
         if self.begins_anew(day) {
             self.begin_file(&begins).await?;
         }
@@ -281,7 +304,10 @@ impl Buffer {
             if let BufferError::Died(_) | BufferError::Forked { .. } = first {
                 return Err(first);
             }
-            tracing::warn!(index = row.index, "Reopening the day file after a failed commit: {first}");
+            tracing::warn!(
+                index = row.index,
+                "Reopening the day file after a failed commit: {first}"
+            );
             self.reopen().await?;
             if !self.holds(row).await? {
                 if let BufferError::Full { .. } = first {
@@ -343,7 +369,10 @@ impl Buffer {
         if moved || self.holds(row).await? {
             Ok(())
         } else {
-            Err(BufferError::Forked { index: row.index, path })
+            Err(BufferError::Forked {
+                index: row.index,
+                path,
+            })
         }
     }
 
@@ -355,7 +384,10 @@ impl Buffer {
         match file.row(row.index).await.map_err(at(&path))? {
             None => Ok(false),
             Some(stored) if stored == *row => Ok(true),
-            Some(_) => Err(BufferError::Forked { index: row.index, path }),
+            Some(_) => Err(BufferError::Forked {
+                index: row.index,
+                path,
+            }),
         }
     }
 
@@ -367,11 +399,15 @@ impl Buffer {
 
     /// Closes the newest file and opens it again, so that nothing of a failed connection is reused.
     async fn reopen(&mut self) -> Result<(), BufferError> {
-        let Some(info) = self.files().last().cloned() else { return Ok(()) };
+        let Some(info) = self.files().last().cloned() else {
+            return Ok(());
+        };
         if let Some(file) = self.newest.take() {
             file.abandon().await;
         }
-        let file = DayFile::open(&info, self.max_file_bytes).await.map_err(at(&info.path))?;
+        let file = DayFile::open(&info, self.max_file_bytes)
+            .await
+            .map_err(at(&info.path))?;
         self.newest = Some(file);
         Ok(())
     }
@@ -405,8 +441,15 @@ impl Buffer {
             let path = old.path().to_owned();
             old.close().await.map_err(at(&path))?;
         }
-        let info = FileInfo { path, first: begins.head.size, end: begins.head.size };
-        self.catalogue.write().unwrap_or_else(PoisonError::into_inner).push(info);
+        let info = FileInfo {
+            path,
+            first: begins.head.size,
+            end: begins.head.size,
+        };
+        self.catalogue
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(info);
         if strike == Strike::FailButPersist {
             return Err(no_file(&self.dir));
         }
@@ -425,7 +468,10 @@ impl Buffer {
             file.abandon().await;
         }
         let old = {
-            let mut files = self.catalogue.write().unwrap_or_else(PoisonError::into_inner);
+            let mut files = self
+                .catalogue
+                .write()
+                .unwrap_or_else(PoisonError::into_inner);
             files.pop()
         };
         let mut said = format!("a day file failed twice ({why})");
@@ -439,7 +485,10 @@ impl Buffer {
                 info.path.display()
             );
             if info.first < info.end {
-                self.catalogue.write().unwrap_or_else(PoisonError::into_inner).push(info);
+                self.catalogue
+                    .write()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .push(info);
             }
         }
         self.begin_file(begins).await?;
@@ -449,7 +498,11 @@ impl Buffer {
     /// The row as a second connection reads it, if it is what was written.
     async fn read_back(&self, row: &Row) -> Result<Row, BufferError> {
         let index = row.index;
-        let path = self.files().last().map(|info| info.path.clone()).unwrap_or_default();
+        let path = self
+            .files()
+            .last()
+            .map(|info| info.path.clone())
+            .unwrap_or_default();
         match self.faults.strike(Step::ReadBack) {
             Strike::Die => return Err(BufferError::Died(Step::ReadBack)),
             Strike::Fail | Strike::FailButPersist => {
@@ -463,18 +516,29 @@ impl Buffer {
             Some(_) => "its bytes differ",
             None => "it is not there",
         };
-        Err(BufferError::Unreadable { index, path, why: why.to_owned() })
+        Err(BufferError::Unreadable {
+            index,
+            path,
+            why: why.to_owned(),
+        })
     }
 
     fn extend_catalogue(&self, end: u64) {
-        let mut files = self.catalogue.write().unwrap_or_else(PoisonError::into_inner);
+        let mut files = self
+            .catalogue
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
         if let Some(info) = files.last_mut() {
             info.end = end;
         }
     }
 
     fn die_if(&self, step: Step) -> Result<(), BufferError> {
-        if self.faults.strike(step) == Strike::Die { Err(BufferError::Died(step)) } else { Ok(()) }
+        if self.faults.strike(step) == Strike::Die {
+            Err(BufferError::Died(step))
+        } else {
+            Ok(())
+        }
     }
 
     /// `log-<day>.db`, or with a number behind the day when that file exists: the clock went back, or
@@ -488,6 +552,77 @@ impl Buffer {
             .map(|number| self.dir.join(format!("log-{day}.{number}.db")))
             .find(|path| !path.exists())
             .unwrap_or(plain)
+    }
+
+    /// Removes the oldest file if all its entries are below `acknowledged` and it is not the newest.
+    ///
+    /// # Errors
+    ///
+    /// Any error of the file system.
+    pub fn forget_oldest(&mut self, acknowledged: u64) -> std::io::Result<Option<PathBuf>> {
+        let mut files = self.catalogue.write().unwrap_or_else(PoisonError::into_inner);
+        let removable = files.len() > 1 && files.first().is_some_and(|info| info.end <= acknowledged);
+        if !removable {
+            return Ok(None);
+        }
+        let info = files.remove(0);
+        drop(files);
+        remove_database(&info.path)?;
+        Ok(Some(info.path))
+    }
+
+    /// Removes files whose every entry is below `acknowledged` and was sealed before `unix_ms`.
+    ///
+    /// # Errors
+    ///
+    /// [`BufferError`].
+    pub async fn forget_before(
+        &mut self,
+        unix_ms: u64,
+        acknowledged: u64,
+    ) -> Result<Vec<PathBuf>, BufferError> {
+        let mut removed = Vec::new();
+        loop {
+            let files = self.files();
+            let (Some(oldest), true) = (files.first(), files.len() > 1) else { break };
+            if oldest.end > acknowledged {
+                break;
+            }
+            let last = self.reader().row(oldest.end - 1).await?;
+            let sealed_ms = last
+                .and_then(|row| Entry::parse(&row.entry).ok().map(|signed| signed.entry.clock.unix_ms));
+            // A file whose last entry cannot be read or had no time goes with its successor.
+            if sealed_ms.is_none_or(|sealed_ms| sealed_ms >= unix_ms) {
+                break;
+            }
+            removed.extend(self.forget_oldest(acknowledged)?);
+        }
+        Ok(removed)
+    }
+
+    /// Drops the payloads of the data entries in `from..to`. Entries and control bodies stay.
+    ///
+    /// # Errors
+    ///
+    /// [`BufferError`].
+    pub async fn drop_payloads(&mut self, from: u64, to: u64) -> Result<(), BufferError> {
+        let files = self.files();
+        let newest = files.len().saturating_sub(1);
+        for (position, info) in files.iter().enumerate() {
+            let (from, to) = (from.max(info.first), to.min(info.end));
+            if from >= to {
+                continue;
+            }
+            let dropped = if position == newest {
+                let dir = self.dir.clone();
+                let file = self.newest.as_mut().ok_or_else(|| no_file(&dir))?;
+                file.drop_payloads(from, to).await
+            } else {
+                day::drop_payloads_of(&info.path, from, to).await
+            };
+            dropped.map_err(at(&info.path))?;
+        }
+        Ok(())
     }
 
     /// Closes the newest file in order.
@@ -522,13 +657,19 @@ fn at(path: &Path) -> impl Fn(sqlx::Error) -> BufferError {
         if is_full(&source) {
             BufferError::Full { path: path.clone() }
         } else {
-            BufferError::Database { path: path.clone(), source }
+            BufferError::Database {
+                path: path.clone(),
+                source,
+            }
         }
     }
 }
 
 fn no_file(dir: &Path) -> BufferError {
-    BufferError::Files(std::io::Error::other(format!("no day file is open in `{}`", dir.display())))
+    BufferError::Files(std::io::Error::other(format!(
+        "no day file is open in `{}`",
+        dir.display()
+    )))
 }
 
 /// The paths of all day files of a directory, by name.

@@ -13,6 +13,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use evidence::chain::Chain;
 use evidence::hash::Hash;
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{Connection as _, Row as _};
@@ -114,7 +115,10 @@ impl Journal {
     /// # Errors
     ///
     /// [`JournalError`] when even a new file cannot be opened.
-    pub async fn open(dir: &Path, quarantine: &Path) -> Result<(Self, Option<String>), JournalError> {
+    pub async fn open(
+        dir: &Path,
+        quarantine: &Path,
+    ) -> Result<(Self, Option<String>), JournalError> {
         let path = dir.join("journal.db");
         match Self::try_open(&path).await {
             Ok(journal) => Ok((journal, None)),
@@ -137,7 +141,12 @@ impl Journal {
         let next_row: i64 = sqlx::query_scalar("SELECT coalesce(max(id), 0) + 1 FROM sample")
             .fetch_one(&mut connection)
             .await?;
-        Ok(Self { path: path.to_owned(), connection, next_row, unsynced_rows: 0 })
+        Ok(Self {
+            path: path.to_owned(),
+            connection,
+            next_row,
+            unsynced_rows: 0,
+        })
     }
 
     /// Commits one row; on return it survives the death of the process.
@@ -207,7 +216,11 @@ impl Journal {
         let mut rows = Vec::with_capacity(stored.len());
         for row in &stored {
             let (stream, tick) = stream_and_tick(row).map_err(failed(&path))?;
-            let unreadable = || JournalError::Unreadable { path: path.clone(), stream, tick };
+            let unreadable = || JournalError::Unreadable {
+                path: path.clone(),
+                stream,
+                tick,
+            };
             let offset_ms: i64 = row.try_get("offset_ms").map_err(failed(&path))?;
             let bytes: &[u8] = row.try_get("body").map_err(failed(&path))?;
             rows.push(JournalRow {
@@ -281,6 +294,40 @@ impl Journal {
         Ok(())
     }
 
+    /// Forgets rows that are in the log, or of streams that no configuration has any more.
+    ///
+    /// # Errors
+    ///
+    /// [`JournalError::Database`].
+    pub async fn clear(&mut self, chain: &Chain) -> Result<(), JournalError> {
+        let path = self.path.clone();
+        let next: BTreeMap<u16, u64> =
+            chain.streams().map(|(id, state)| (id, state.next_tick.unwrap_or(0))).collect();
+        let rows: Vec<(i64, i64, i64)> = sqlx::query_as("SELECT id, stream, tick FROM sample")
+            .fetch_all(&mut self.connection)
+            .await
+            .map_err(failed(&path))?;
+        for (id, stream, tick) in rows {
+            let beyond = u16::try_from(stream)
+                .ok()
+                .and_then(|stream| next.get(&stream))
+                .is_some_and(|&next| u64::try_from(tick).is_ok_and(|tick| tick >= next));
+            if !beyond {
+                sqlx::query("DELETE FROM sample WHERE id = $1")
+                    .bind(id)
+                    .execute(&mut self.connection)
+                    .await
+                    .map_err(failed(&path))?;
+            }
+        }
+        sqlx::raw_sql("DELETE FROM covered")
+            .execute(&mut self.connection)
+            .await
+            .map_err(failed(&path))?;
+        self.unsynced_rows += 1;
+        Ok(())
+    }
+
     /// The head as last noted.
     ///
     /// # Errors
@@ -290,7 +337,10 @@ impl Journal {
         Ok(self.note("head").await?.and_then(|value| {
             let (size, leaf) = value.split_first_chunk::<8>()?;
             let leaf = Hash::from_slice(leaf).ok()?;
-            Some(HeadNote { size: u64::from_be_bytes(*size), leaf })
+            Some(HeadNote {
+                size: u64::from_be_bytes(*size),
+                leaf,
+            })
         }))
     }
 
@@ -340,12 +390,16 @@ impl Journal {
     }
 
     async fn try_sync(&mut self) -> Result<(), sqlx::Error> {
-        sqlx::raw_sql("PRAGMA synchronous = FULL").execute(&mut self.connection).await?;
+        sqlx::raw_sql("PRAGMA synchronous = FULL")
+            .execute(&mut self.connection)
+            .await?;
         sqlx::query("INSERT OR REPLACE INTO note (name, value) VALUES ('synced', $1)")
             .bind(self.next_row.to_be_bytes().to_vec())
             .execute(&mut self.connection)
             .await?;
-        sqlx::raw_sql("PRAGMA synchronous = NORMAL").execute(&mut self.connection).await?;
+        sqlx::raw_sql("PRAGMA synchronous = NORMAL")
+            .execute(&mut self.connection)
+            .await?;
         self.unsynced_rows = 0;
         Ok(())
     }
@@ -364,7 +418,11 @@ impl Journal {
     ///
     /// [`JournalError`] when no new file can be made.
     pub async fn replace(self, dir: &Path, quarantine: &Path) -> Result<Self, JournalError> {
-        let Self { path, mut connection, .. } = self;
+        let Self {
+            path,
+            mut connection,
+            ..
+        } = self;
         let notes: Vec<(String, Vec<u8>)> = sqlx::query_as("SELECT name, value FROM note")
             .fetch_all(&mut connection)
             .await
@@ -400,7 +458,10 @@ impl Journal {
 
 fn failed(path: &Path) -> impl Fn(sqlx::Error) -> JournalError {
     let path = path.to_owned();
-    move |source| JournalError::Database { path: path.clone(), source }
+    move |source| JournalError::Database {
+        path: path.clone(),
+        source,
+    }
 }
 
 fn stream_and_tick(row: &sqlx::sqlite::SqliteRow) -> Result<(u16, u64), sqlx::Error> {
@@ -422,7 +483,11 @@ pub(crate) fn is_damage(error: &sqlx::Error) -> bool {
 /// Moves a database with its side files to the quarantine under a free name.
 pub(crate) fn set_aside(path: &Path, quarantine: &Path) -> std::io::Result<PathBuf> {
     durable::create_dir(quarantine)?;
-    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let name = path
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned();
     let target = (1_u32..)
         .map(|number| quarantine.join(format!("{number:04}-{name}")))
         .find(|candidate| !candidate.exists())
@@ -459,7 +524,13 @@ mod tests {
         let mut flagged = PointSample::good(2, i64::MIN);
         flagged.flag(Quality::SENTINEL);
         let samples = vec![PointSample::good(0, -7), absent, flagged];
-        JournalRow { stream: 3, tick, offset_ms: 17, shift: Some(-5), samples }
+        JournalRow {
+            stream: 3,
+            tick,
+            offset_ms: 17,
+            shift: Some(-5),
+            samples,
+        }
     }
 
     #[tokio::test]
@@ -475,9 +546,15 @@ mod tests {
         journal.close().await.unwrap();
 
         let (mut journal, _) = Journal::open(dir.path(), &quarantine).await.unwrap();
-        assert_eq!(journal.rows().await.unwrap(), (10..15).map(row).collect::<Vec<_>>());
+        assert_eq!(
+            journal.rows().await.unwrap(),
+            (10..15).map(row).collect::<Vec<_>>()
+        );
         assert_eq!(journal.covered().await.unwrap()[&4], (99, None));
-        let head = HeadNote { size: 8, leaf: Hash([9; 32]) };
+        let head = HeadNote {
+            size: 8,
+            leaf: Hash([9; 32]),
+        };
         journal.sealed(head, Some((3, 13))).await.unwrap();
         assert_eq!(journal.rows().await.unwrap(), [row(13), row(14)]);
         assert_eq!(journal.head().await.unwrap(), Some(head));

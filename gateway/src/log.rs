@@ -164,7 +164,9 @@ impl Log {
     pub async fn rotate(&mut self, journal: &mut Journal) -> Result<Sealed, LogError> {
         let next = self.identity.prepare_next()?;
         self.die_if(Step::KeyPrepared)?;
-        let sealed = self.control(journal, &Control::KeyAdd(next.public()), self.clock.now()).await?;
+        let sealed = self
+            .control(journal, &Control::KeyAdd(next.public()), self.clock.now())
+            .await?;
         self.die_if(Step::KeySealed)?;
         self.identity.promote(next)?;
         Ok(sealed)
@@ -184,7 +186,10 @@ impl Log {
         let kind = control.kind();
         let bytes = control.encode();
         if bytes.len() <= MOST_INLINE_BODY {
-            let body = Body::Control { kind, body: ControlBody::Inline(bytes) };
+            let body = Body::Control {
+                kind,
+                body: ControlBody::Inline(bytes),
+            };
             return self.append(journal, body, None, now, None).await;
         }
         let signed = PayloadRef {
@@ -192,7 +197,10 @@ impl Log {
             chunks: 1,
             bytes: u64::try_from(bytes.len()).unwrap_or(u64::MAX),
         };
-        let body = Body::Control { kind, body: ControlBody::Payload(signed) };
+        let body = Body::Control {
+            kind,
+            body: ControlBody::Payload(signed),
+        };
         self.append(journal, body, Some(bytes), now, None).await
     }
 
@@ -221,7 +229,8 @@ impl Log {
 
         let own_check = |rejection| LogError::OwnCheck { index, rejection };
         let mut next = self.chain.clone();
-        next.apply(&bytes, Some(payload.as_deref().unwrap_or_default())).map_err(own_check)?;
+        next.apply(&bytes, Some(payload.as_deref().unwrap_or_default()))
+            .map_err(own_check)?;
         let checkpoint = Checkpoint {
             origin: self.identity.origin.clone(),
             size: next.size(),
@@ -246,19 +255,32 @@ impl Log {
         let (stored, said) = self.buffer.append(&row, head, leaf, day, &snapshot).await?;
         self.news.extend(said);
         self.verify(&stored, next.root())?;
-        let head = HeadNote { size: index + 1, leaf };
+        let head = HeadNote {
+            size: index + 1,
+            leaf,
+        };
         self.die_if(Step::JournalNote)?;
         let journal_failed = journal.sealed(head, forget).await.err();
         self.die_if(Step::Release)?;
         self.released.send_replace(index + 1);
-        Ok(Sealed { index, leaf, journal_failed })
+        Ok(Sealed {
+            index,
+            leaf,
+            journal_failed,
+        })
     }
 
     /// Checks what came back from the file completely and takes it in.
     fn verify(&mut self, stored: &Row, root: Hash) -> Result<(), LogError> {
-        let failed = |why: String| LogError::ReadBack { index: stored.index, why };
+        let failed = |why: String| LogError::ReadBack {
+            index: stored.index,
+            why,
+        };
         self.chain
-            .apply(&stored.entry, Some(stored.payload.as_deref().unwrap_or_default()))
+            .apply(
+                &stored.entry,
+                Some(stored.payload.as_deref().unwrap_or_default()),
+            )
             .map_err(|rejection| failed(rejection.to_string()))?;
         let note = evidence::note::Note::parse(&stored.checkpoint)
             .map_err(|error| failed(error.to_string()))?;
@@ -268,7 +290,11 @@ impl Log {
             && checkpoint.root == self.chain.root()
             && self.chain.root() == root
             && stored.range == *self.chain.range();
-        if same { Ok(()) } else { Err(failed(String::from("the checkpoint is of another tree"))) }
+        if same {
+            Ok(())
+        } else {
+            Err(failed(String::from("the checkpoint is of another tree")))
+        }
     }
 
     fn entry(&self, index: u64, body: Body, clock: ClockReading) -> Entry {
@@ -278,7 +304,11 @@ impl Log {
             previous: self.chain.previous().copied().unwrap_or(Hash([0; 32])),
             control: self.chain.control_pin(),
             freshness: self.freshness.filter(|_| index > 0),
-            boot: Boot { counter, id, monotonic_ms: self.clock.monotonic_ms() },
+            boot: Boot {
+                counter,
+                id,
+                monotonic_ms: self.clock.monotonic_ms(),
+            },
             clock,
             body,
         }

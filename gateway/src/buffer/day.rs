@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use evidence::entry::{Body, Entry};
 use evidence::hash::Hash;
 use evidence::merkle::CompactRange;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
@@ -66,7 +67,11 @@ pub(super) async fn open_existing(path: &Path) -> Result<Opened, sqlx::Error> {
     let first = number(&meta(&mut connection, "first").await?)?;
     let end = head_of(&mut connection).await?.size;
     connection.close().await?;
-    Ok(Opened::Log(FileInfo { path: path.to_owned(), first, end }))
+    Ok(Opened::Log(FileInfo {
+        path: path.to_owned(),
+        first,
+        end,
+    }))
 }
 
 /// The chain's state before the file's first row.
@@ -130,7 +135,12 @@ impl DayFile {
             .await?;
         let day = String::from_utf8_lossy(&meta(&mut writer, "day").await?).into_owned();
         let reader = Mutex::new(sqlite::open(path, Mode::Reader).await?);
-        Ok(Self { path: path.to_owned(), day, writer, reader })
+        Ok(Self {
+            path: path.to_owned(),
+            day,
+            writer,
+            reader,
+        })
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -214,19 +224,37 @@ impl DayFile {
     }
 }
 
-/// Drops the payloads of rows `from..to` of a file and shrinks it.
-pub(super) async fn drop_payloads(
+/// Drops payloads of a file that is not the newest.
+pub(super) async fn drop_payloads_of(path: &Path, from: u64, to: u64) -> Result<(), sqlx::Error> {
+    let mut connection = sqlite::open(path, Mode::SyncedWriter).await?;
+    drop_payloads(&mut connection, from, to).await?;
+    connection.close().await
+}
+
+/// Drops the payloads of the data entries in `from..to` of a file and shrinks it.
+async fn drop_payloads(
     writer: &mut SqliteConnection,
     from: u64,
     to: u64,
 ) -> Result<(), sqlx::Error> {
-    sqlx::query("UPDATE entry SET payload = NULL WHERE idx >= $1 AND idx < $2")
-        .bind(to_sql(from)?)
-        .bind(to_sql(to)?)
-        .execute(&mut *writer)
-        .await?;
+    for index in from..to {
+        let entry: Option<Vec<u8>> = sqlx::query_scalar("SELECT entry FROM entry WHERE idx = $1")
+            .bind(to_sql(index)?)
+            .fetch_optional(&mut *writer)
+            .await?;
+        let is_data = entry.is_some_and(|bytes| {
+            Entry::parse(&bytes).is_ok_and(|signed| matches!(signed.entry.body, Body::Data { .. }))
+        });
+        if is_data {
+            sqlx::query("UPDATE entry SET payload = NULL WHERE idx = $1")
+                .bind(to_sql(index)?)
+                .execute(&mut *writer)
+                .await?;
+        }
+    }
     // VACUUM copies what is left, which is small, and needs as much room for a moment.
-    sqlx::raw_sql("VACUUM; PRAGMA wal_checkpoint(TRUNCATE);").execute(&mut *writer).await?;
+    sqlx::raw_sql("VACUUM").execute(&mut *writer).await?;
+    sqlx::raw_sql("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut *writer).await?;
     Ok(())
 }
 
@@ -254,11 +282,15 @@ pub(super) fn row(stored: &SqliteRow) -> Result<Row, sqlx::Error> {
 }
 
 async fn head_of(connection: &mut SqliteConnection) -> Result<Head, sqlx::Error> {
-    let stored =
-        sqlx::query("SELECT size, leaf FROM head WHERE one = 1").fetch_one(connection).await?;
+    let stored = sqlx::query("SELECT size, leaf FROM head WHERE one = 1")
+        .fetch_one(connection)
+        .await?;
     let leaf: &[u8] = stored.try_get("leaf")?;
     let leaf = Hash::from_slice(leaf).map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
-    Ok(Head { size: from_sql(stored.try_get("size")?)?, leaf })
+    Ok(Head {
+        size: from_sql(stored.try_get("size")?)?,
+        leaf,
+    })
 }
 
 async fn meta(connection: &mut SqliteConnection, name: &str) -> Result<Vec<u8>, sqlx::Error> {
@@ -275,7 +307,10 @@ fn number(bytes: &[u8]) -> Result<u64, sqlx::Error> {
 
 fn range_bytes(range: &CompactRange) -> Vec<u8> {
     let mut bytes = range.size().to_be_bytes().to_vec();
-    range.hashes().iter().for_each(|hash| bytes.extend(hash.as_bytes()));
+    range
+        .hashes()
+        .iter()
+        .for_each(|hash| bytes.extend(hash.as_bytes()));
     bytes
 }
 
@@ -286,6 +321,9 @@ fn range(bytes: &[u8]) -> Result<CompactRange, sqlx::Error> {
     if !rest.is_empty() {
         return Err(torn());
     }
-    CompactRange::from_parts(u64::from_be_bytes(*size), hashes.iter().copied().map(Hash).collect())
-        .map_err(|error| sqlx::Error::Decode(Box::new(error)))
+    CompactRange::from_parts(
+        u64::from_be_bytes(*size),
+        hashes.iter().copied().map(Hash).collect(),
+    )
+    .map_err(|error| sqlx::Error::Decode(Box::new(error)))
 }

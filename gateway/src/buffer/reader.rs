@@ -17,7 +17,10 @@ pub struct LogReader {
 
 impl LogReader {
     pub(super) const fn new(catalogue: Catalogue) -> Self {
-        Self { catalogue, open: None }
+        Self {
+            catalogue,
+            open: None,
+        }
     }
 
     /// A reader of a directory that a running gateway may be writing to.
@@ -30,7 +33,9 @@ impl LogReader {
     pub async fn of_dir(dir: &std::path::Path) -> Result<Self, BufferError> {
         let mut files = Vec::new();
         for path in day_files(dir)? {
-            let Ok(mut connection) = sqlite::open(&path, Mode::Reader).await else { continue };
+            let Ok(mut connection) = sqlite::open(&path, Mode::Reader).await else {
+                continue;
+            };
             let bounds: Result<(Option<i64>, Option<i64>), sqlx::Error> =
                 sqlx::query_as("SELECT min(idx), max(idx) FROM entry")
                     .fetch_one(&mut connection)
@@ -38,7 +43,11 @@ impl LogReader {
             if let Ok((Some(first), Some(last))) = bounds {
                 let first = sqlite::from_sql(first).map_err(at(&path))?;
                 let last = sqlite::from_sql(last).map_err(at(&path))?;
-                files.push(FileInfo { path, first, end: last + 1 });
+                files.push(FileInfo {
+                    path,
+                    first,
+                    end: last + 1,
+                });
             }
         }
         files.sort_by_key(|info| (info.first, info.end));
@@ -48,7 +57,10 @@ impl LogReader {
     /// The index after the last row, and the index of the first.
     #[must_use]
     pub fn bounds(&self) -> (u64, u64) {
-        let files = self.catalogue.read().unwrap_or_else(PoisonError::into_inner);
+        let files = self
+            .catalogue
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
         let first = files.first().map_or(0, |info| info.first);
         let end = files.last().map_or(0, |info| info.end);
         (first, end)
@@ -57,7 +69,10 @@ impl LogReader {
     /// The files, oldest first.
     #[must_use]
     pub fn files(&self) -> Vec<FileInfo> {
-        self.catalogue.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.catalogue
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Rows from `first` on, below `end`, at most `most_rows` of one file; stops after the row that
@@ -85,7 +100,9 @@ impl LogReader {
         // Row by row: one payload in memory at a time beside what is returned.
         for index in (first..end).take(usize::try_from(most_rows).unwrap_or(usize::MAX)) {
             let connection = self.connection(&info).await?;
-            let row = day::row_of(connection, index).await.map_err(at(&info.path))?;
+            let row = day::row_of(connection, index)
+                .await
+                .map_err(at(&info.path))?;
             let Some(row) = row else { break };
             bytes += row.entry.len() + row.payload.as_ref().map_or(0, Vec::len);
             rows.push(row);
@@ -139,22 +156,47 @@ impl LogReader {
     }
 
     fn file_of(&self, index: u64) -> Result<FileInfo, BufferError> {
-        let files = self.catalogue.read().unwrap_or_else(PoisonError::into_inner);
-        let found = files.iter().rfind(|info| info.first <= index && index < info.end).cloned();
-        let next = files.iter().map(|info| info.first).find(|&first| first > index);
+        let files = self
+            .catalogue
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        let found = files
+            .iter()
+            .rfind(|info| info.first <= index && index < info.end)
+            .cloned();
+        let next = files
+            .iter()
+            .map(|info| info.first)
+            .find(|&first| first > index);
         drop(files);
         found.ok_or_else(|| self.missing(index, next.unwrap_or(index + 1)))
     }
 
     fn missing(&self, missing_from: u64, missing_to: u64) -> BufferError {
-        let files = self.catalogue.read().unwrap_or_else(PoisonError::into_inner);
-        let dir = files.last().and_then(|info| info.path.parent()).map(PathBuf::from);
-        BufferError::Missing { missing_from, missing_to, dir: dir.unwrap_or_default() }
+        let files = self
+            .catalogue
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        let dir = files
+            .last()
+            .and_then(|info| info.path.parent())
+            .map(PathBuf::from);
+        BufferError::Missing {
+            missing_from,
+            missing_to,
+            dir: dir.unwrap_or_default(),
+        }
     }
 
     async fn connection(&mut self, info: &FileInfo) -> Result<&mut SqliteConnection, BufferError> {
-        if self.open.as_ref().is_none_or(|(path, _)| *path != info.path) {
-            let connection = sqlite::open(&info.path, Mode::Reader).await.map_err(at(&info.path))?;
+        if self
+            .open
+            .as_ref()
+            .is_none_or(|(path, _)| *path != info.path)
+        {
+            let connection = sqlite::open(&info.path, Mode::Reader)
+                .await
+                .map_err(at(&info.path))?;
             self.open = Some((info.path.clone(), connection));
         }
         self.open
@@ -165,5 +207,8 @@ impl LogReader {
 }
 
 fn missing_connection(info: &FileInfo) -> BufferError {
-    BufferError::Files(std::io::Error::other(format!("`{}` is not open", info.path.display())))
+    BufferError::Files(std::io::Error::other(format!(
+        "`{}` is not open",
+        info.path.display()
+    )))
 }

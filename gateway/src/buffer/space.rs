@@ -41,7 +41,10 @@ impl Space {
             }
         }
         let volume = rustix::fs::statvfs(dir)?;
-        Ok(Self { used_bytes, free_bytes: volume.f_bavail * volume.f_frsize })
+        Ok(Self {
+            used_bytes,
+            free_bytes: volume.f_bavail * volume.f_frsize,
+        })
     }
 
     /// Bytes that may still be written within `limits`.
@@ -72,7 +75,9 @@ pub(crate) fn place_ballast(dir: &Path, bytes: u64) -> io::Result<()> {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let length = usize::try_from(bytes).unwrap_or(0);
     let content: Vec<u8> = std::iter::repeat_with(|| {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
         state.to_be_bytes()
     })
     .flatten()
@@ -99,18 +104,50 @@ mod tests {
 
     #[test]
     fn room_is_the_smaller_of_limit_and_floor() {
-        let limits = SpaceLimits { max_bytes: 1000, min_free_bytes: 300, ballast_bytes: 0 };
-        assert_eq!(Space { used_bytes: 400, free_bytes: 5000 }.room(&limits), 600);
-        assert_eq!(Space { used_bytes: 400, free_bytes: 350 }.room(&limits), 50);
-        assert_eq!(Space { used_bytes: 1400, free_bytes: 100 }.room(&limits), 0);
+        let limits = SpaceLimits {
+            max_bytes: 1000,
+            min_free_bytes: 300,
+            ballast_bytes: 0,
+        };
+        assert_eq!(
+            Space {
+                used_bytes: 400,
+                free_bytes: 5000
+            }
+            .room(&limits),
+            600
+        );
+        assert_eq!(
+            Space {
+                used_bytes: 400,
+                free_bytes: 350
+            }
+            .room(&limits),
+            50
+        );
+        assert_eq!(
+            Space {
+                used_bytes: 1400,
+                free_bytes: 100
+            }
+            .room(&limits),
+            0
+        );
     }
 
     #[test]
     fn ballast_takes_room_until_it_is_released() {
         let dir = tempfile::tempdir().unwrap();
         place_ballast(dir.path(), 40_000).unwrap();
-        assert_eq!(std::fs::metadata(dir.path().join("ballast")).unwrap().len(), 40_000);
-        assert_eq!(Space::of(dir.path()).unwrap().used_bytes, 0, "ballast is not the log");
+        assert_eq!(
+            std::fs::metadata(dir.path().join("ballast")).unwrap().len(),
+            40_000
+        );
+        assert_eq!(
+            Space::of(dir.path()).unwrap().used_bytes,
+            0,
+            "ballast is not the log"
+        );
         release_ballast(dir.path()).unwrap();
         release_ballast(dir.path()).unwrap();
     }

@@ -1,0 +1,478 @@
+//! Starting: what an earlier run left is taken up, sealed, and what was not sampled is declared.
+//!
+//! The order is fixed (evidence format, "write path and recovery"): the log's newest file is verified
+//! row by row, journal and head are compared, the journal's samples are sealed under the
+//! configuration they were taken with, then software, configuration, time, and the gaps.
+
+use std::collections::BTreeMap;
+use std::fs::{File, TryLockError};
+use std::path::Path;
+use std::sync::Arc;
+
+use evidence::chain::Chain;
+use evidence::control::Control;
+use evidence::entry::{Body, ClockReading, ClockStatus, GapReason, Ticks};
+use evidence::hash::{Origin, sha256};
+use evidence::measurement::MeasurementConfig;
+use tokio::sync::watch;
+
+use super::clock_event::Unplaced;
+use super::{
+    Axes, Recorder, RecorderError, Settings, Surroundings, Timeline, unset,
+};
+use crate::buffer::{Buffer, BufferError, FileInfo, Row};
+use crate::clock::{DAY_MS, STEP_LIMIT_MS, utc_text};
+use crate::durable;
+use crate::identity::Identity;
+use crate::journal::{HeadNote, Journal, JournalRow};
+use crate::log::{Log, LogError, genesis};
+use crate::seal;
+use crate::sqlite;
+use crate::timeline::Axis;
+
+/// How the last run ended, as far as its traces tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum LastRun {
+    /// There was none.
+    None,
+    /// It was stopped in order.
+    Stopped,
+    /// The process died; the machine did not.
+    Died,
+    /// The machine started again without an orderly stop.
+    PowerLost,
+}
+
+impl Recorder {
+    /// Opens the data directory, recovers, and is ready to record.
+    ///
+    /// The identity must exist (`init`); it is never made here. On an empty log the genesis entry is
+    /// sealed first.
+    ///
+    /// # Errors
+    ///
+    /// [`RecorderError`].
+    pub async fn open(settings: Settings, around: Surroundings) -> Result<Self, RecorderError> {
+        sqlite::assert_version().await.map_err(RecorderError::Library)?;
+        durable::create_dir(&settings.data_dir)?;
+        let lock = lock(&settings.data_dir)?;
+        let mut identity = Identity::open(&settings.data_dir, &settings.origin)?;
+        let quarantine = settings.data_dir.join("quarantine");
+        let (mut journal, journal_said) = Journal::open(&settings.data_dir, &quarantine).await?;
+        let opened = Buffer::open(
+            &settings.data_dir.join("log"),
+            &quarantine,
+            settings.limits.max_bytes,
+            Arc::clone(&around.faults),
+        )
+        .await
+        .map_err(LogError::from)?;
+        let noted = journal.head().await?;
+        let chain = replay(&opened.buffer, &settings.origin, noted).await?;
+        check_head(&settings.data_dir, &opened.buffer, &chain, noted).await?;
+        if let Some(key) = chain.entry_key() {
+            identity.settle(key)?;
+        }
+        let last_run = last_run(&mut journal, &around.os_boot, chain.size()).await?;
+        let counter = chain.boot().map_or(1, |boot| boot.counter + 1);
+        let boot_id = boot_id(&settings.origin, &around.os_boot, counter);
+        let clock = Arc::clone(&around.clock);
+        let faults = Arc::clone(&around.faults);
+        let log = Log::new(identity, chain, opened.buffer, boot_id, clock, faults);
+        let mut recorder = Self {
+            clock: around.clock,
+            faults: around.faults,
+            timeline: Timeline::default(),
+            axes: watch::Sender::new(Axes::default()),
+            journal: Some(journal),
+            log,
+            open: BTreeMap::new(),
+            unplaced: Vec::new(),
+            waiting: Vec::new(),
+            waiting_since_ms: 0,
+            synced_at_ms: 0,
+            stalled: None,
+            acknowledged: 0,
+            dropped_to: 0,
+            tidied_at_ms: 0,
+            late_samples: 0,
+            settings,
+            _lock: lock,
+        };
+        recorder.begin(last_run, &around.os_boot).await?;
+        let said = opened.set_aside.into_iter().chain(journal_said).collect::<Vec<_>>();
+        recorder.name_in_log(&said).await?;
+        Ok(recorder)
+    }
+
+    async fn begin(&mut self, last_run: LastRun, os_boot: &str) -> Result<(), RecorderError> {
+        self.place_ballast()?;
+        let now = self.clock.now();
+        let monotonic_ms = self.clock.monotonic_ms();
+        if self.log.chain().size() == 0 {
+            let genesis = genesis(self.log.identity(), &self.settings.software.version);
+            self.control(&genesis, now).await?;
+        }
+        self.seal_recovered(now).await?;
+        self.name_software(now).await?;
+        self.seal_configuration(now).await?;
+        if now.status == ClockStatus::Unset {
+            for (stream, state) in active(self.log.chain()) {
+                let next = state.next_tick.unwrap_or(0);
+                self.timeline.go_on(stream, state.tick_ms, next, monotonic_ms);
+                self.begin_segment(stream, next);
+            }
+            self.publish_axes();
+        } else {
+            self.join_trusted_time(now, monotonic_ms, last_run).await?;
+        }
+        if let Some(journal) = &mut self.journal {
+            journal.clear(self.log.chain()).await?;
+            journal.set_note("closed", b"").await?;
+            journal.set_note("os_boot", os_boot.as_bytes()).await?;
+            journal.sync().await?;
+        }
+        self.synced_at_ms = monotonic_ms;
+        Ok(())
+    }
+
+    /// Seals what the journal holds beyond the log, under the configuration it was taken with.
+    async fn seal_recovered(&mut self, now: ClockReading) -> Result<(), RecorderError> {
+        let Some(journal) = &mut self.journal else { return Ok(()) };
+        let rows = journal.rows().await?;
+        let covered = journal.covered().await?;
+        let Some(config) = self.log.chain().config().map(Arc::clone) else { return Ok(()) };
+        for (stream, state) in active(self.log.chain()) {
+            let next = state.next_tick.unwrap_or(0);
+            // A tick a day ahead of the log was never sampled by us: the row is damaged.
+            let furthest = next + DAY_MS / u64::from(state.tick_ms);
+            let rows: Vec<JournalRow> = rows
+                .iter()
+                .filter(|row| row.stream == stream && (next..furthest).contains(&row.tick))
+                .cloned()
+                .collect();
+            let covered =
+                covered.get(&stream).copied().filter(|(tick, _)| (next..furthest).contains(tick));
+            let mut spans: Vec<(u64, Option<i64>)> =
+                rows.iter().map(|row| (row.tick + 1, row.shift)).collect();
+            spans.extend(covered.map(|(tick, shift)| (tick + 1, shift)));
+            self.seal_spans(stream, state.tick_ms, &config.config, &rows, &spans, now).await?;
+        }
+        Ok(())
+    }
+
+    /// Seals a stream's recovered rows segment by segment. `spans` are (tick after, shift) of all that
+    /// is known to have been sampled.
+    async fn seal_spans(
+        &mut self,
+        stream: u16,
+        tick_ms: u32,
+        config: &MeasurementConfig,
+        rows: &[JournalRow],
+        spans: &[(u64, Option<i64>)],
+        now: ClockReading,
+    ) -> Result<(), RecorderError> {
+        let mut first = self.log.chain().stream(stream).and_then(|s| s.next_tick).unwrap_or(0);
+        while let Some(&(_, shift)) = spans.iter().find(|(end, _)| *end > first) {
+            let axis = Axis { tick_ms, origin_ms: 0, shift };
+            let segment_end = axis.segment_end(first, self.settings.segment_ms);
+            // Not beyond what has the same relation to time: that changes only between segments.
+            let same = spans.iter().filter(|(end, other)| *end > first && *other == shift);
+            let last = same.map(|(end, _)| *end).max().unwrap_or(segment_end);
+            let end = segment_end.min(last);
+            let payload = seal::payload(config, stream, first, end, rows)?;
+            let ticks = Ticks { stream, first, count: end - first };
+            let body = Body::Data { ticks, payload: payload.signed };
+            let state = self.log.chain().stream(stream).copied();
+            let placed_by_chain = now.status != ClockStatus::Unset
+                && !self.log.chain().clock_lost()
+                && state.is_some_and(|state| Some(state.shift) == shift);
+            // Otherwise the entry is called unset: its ticks were taken under another relation to time
+            // than the one in force. A clock event of this run places it if that relation is known.
+            let stamp = if placed_by_chain { now } else { unset(now) };
+            let forget = Some((stream, end));
+            let Some(index) = self.append(body, Some(payload.bytes), stamp, forget).await? else {
+                return Ok(());
+            };
+            if !placed_by_chain && shift.is_some() {
+                self.unplaced.push(Unplaced { stream, index, shift });
+            }
+            tracing::info!(index, stream, first, end, "Sealed samples of an earlier run");
+            first = end;
+        }
+        Ok(())
+    }
+
+    async fn name_software(&mut self, now: ClockReading) -> Result<(), RecorderError> {
+        let software = self.settings.software.clone();
+        let name = format!("{} {}", software.version, software.binary.to_hex());
+        let Some(journal) = &mut self.journal else { return Ok(()) };
+        if journal.note("software").await?.as_deref() == Some(name.as_bytes()) {
+            return Ok(());
+        }
+        let control =
+            Control::Software { version: software.version, binary: software.binary };
+        if self.control(&control, now).await?
+            && let Some(journal) = &mut self.journal
+        {
+            // Lost in a crash, the same statement is sealed once more: true, and harmless.
+            journal.set_note("software", name.as_bytes()).await?;
+        }
+        Ok(())
+    }
+
+    /// Seals the configuration if it differs from the one in force.
+    async fn seal_configuration(&mut self, now: ClockReading) -> Result<(), RecorderError> {
+        let mut wanted = self.settings.table.clone();
+        for stream in &mut wanted.streams {
+            let known = self.log.chain().stream(stream.id).and_then(|state| state.next_tick);
+            let fresh = if now.status == ClockStatus::Unset || self.log.chain().clock_lost() {
+                0
+            } else {
+                // Shift 0: the tick number is the time itself.
+                now.unix_ms.div_ceil(u64::from(stream.tick_ms))
+            };
+            stream.first_tick = known.unwrap_or(fresh);
+        }
+        let in_force = self.log.chain().config();
+        if in_force.is_some_and(|config| same_table(&config.config, &wanted)) {
+            return Ok(());
+        }
+        self.control(&Control::Config(wanted), now).await?;
+        Ok(())
+    }
+
+    /// With a trusted clock: a clock event where the axes have no true place, then the gaps.
+    async fn join_trusted_time(
+        &mut self,
+        now: ClockReading,
+        monotonic_ms: u64,
+        last_run: LastRun,
+    ) -> Result<(), RecorderError> {
+        let went_back = active(self.log.chain()).into_iter().any(|(_, state)| {
+            let first = state.next_tick.unwrap_or(0);
+            let behind = state.shift - Timeline::shift_from_now(first, state.tick_ms, &now);
+            // A restart within a tick or a small correction: sampling waits until its tick comes.
+            behind.saturating_mul(i64::from(state.tick_ms))
+                > STEP_LIMIT_MS.max(2 * i64::from(state.tick_ms))
+        });
+        if self.log.chain().clock_lost() || went_back {
+            let note = if went_back && !self.log.chain().clock_lost() {
+                "the clock went back while the gateway was not running"
+            } else {
+                "time is known at the start"
+            };
+            let mut event = self.event_from(now, monotonic_ms, note);
+            if !self.log.chain().clock_lost() {
+                // Streams whose clock did not go back keep their place, and get a gap below.
+                for (stream, shift) in &mut event.shifts {
+                    let state = self.log.chain().stream(*stream);
+                    *shift = state.map_or(*shift, |state| state.shift.min(*shift));
+                }
+            }
+            self.control(&Control::Clock(event), now).await?;
+            self.unplaced.clear();
+        }
+        self.timeline.trust(&now, monotonic_ms);
+        let shifts: Vec<(u16, i64)> =
+            active(self.log.chain()).into_iter().map(|(id, state)| (id, state.shift)).collect();
+        self.place_streams(&shifts);
+        let (reason, text) = match last_run {
+            LastRun::None | LastRun::Died => (GapReason::Startup, None),
+            LastRun::Stopped => (GapReason::Operator, Some("stopped in order")),
+            LastRun::PowerLost => (GapReason::Power, None),
+        };
+        for (stream, state) in active(self.log.chain()) {
+            let first = state.next_tick.unwrap_or(0);
+            let until = state.shift_to(&now);
+            if until > first {
+                tracing::info!(
+                    stream,
+                    ticks = until - first,
+                    reason = reason.name(),
+                    "Declared what was not sampled until {}",
+                    utc_text(now.unix_ms)
+                );
+                self.gap(stream, first, until, reason, text).await?;
+            }
+        }
+        self.publish_axes();
+        Ok(())
+    }
+
+    async fn name_in_log(&mut self, said: &[String]) -> Result<(), RecorderError> {
+        for text in said {
+            tracing::error!("{text}");
+            let to = self.log.chain().size().saturating_sub(1);
+            let text = super::cut_text(text, 1_000);
+            self.control(&Control::Annotation { from: to, to, text }, self.stamp()).await?;
+        }
+        Ok(())
+    }
+}
+
+/// A stream of the configuration in force.
+#[derive(Debug, Clone, Copy)]
+struct Active {
+    next_tick: Option<u64>,
+    shift: i64,
+    tick_ms: u32,
+}
+
+impl Active {
+    /// The tick that starts with the first whole tick of wall time from now on.
+    fn shift_to(&self, now: &ClockReading) -> u64 {
+        let wall = now.unix_ms.div_ceil(u64::from(self.tick_ms));
+        wall.saturating_add_signed(-self.shift)
+    }
+}
+
+fn active(chain: &Chain) -> Vec<(u16, Active)> {
+    chain
+        .streams()
+        .filter(|(_, state)| state.active)
+        .map(|(id, state)| {
+            let (next_tick, shift, tick_ms) = (state.next_tick, state.shift, state.tick_ms);
+            (id, Active { next_tick, shift, tick_ms })
+        })
+        .collect()
+}
+
+/// Whether two tables measure the same; where their streams begin does not count.
+fn same_table(left: &MeasurementConfig, right: &MeasurementConfig) -> bool {
+    let plain = |table: &MeasurementConfig| {
+        let mut table = table.clone();
+        table.streams.iter_mut().for_each(|stream| stream.first_tick = 0);
+        table
+    };
+    plain(left) == plain(right)
+}
+
+fn lock(dir: &Path) -> Result<File, RecorderError> {
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(dir.join("lock"))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(RecorderError::Running(dir.to_owned())),
+        Err(TryLockError::Error(error)) => Err(error.into()),
+    }
+}
+
+/// Verifies the newest file row by row and returns the state of the log.
+///
+/// Each file holds the state before its first row, so only the newest is read. A state written by
+/// another version of the program may not decode; then the file before is read as well, and so on.
+async fn replay(
+    buffer: &Buffer,
+    origin: &Origin,
+    noted: Option<HeadNote>,
+) -> Result<Chain, RecorderError> {
+    let files = buffer.files();
+    let mut start = files.len();
+    let mut chain = Chain::new(origin.clone());
+    while start > 0 {
+        start -= 1;
+        let snapshot = buffer.snapshot(start).await.map_err(LogError::from)?;
+        match snapshot.as_deref().map(Chain::decode) {
+            Some(Ok(decoded)) if decoded.origin() == origin => {
+                chain = decoded;
+                break;
+            }
+            Some(Err(error)) => {
+                tracing::warn!("The state stored in a day file does not decode: {error}");
+            }
+            Some(Ok(_)) | None => {}
+        }
+    }
+    let mut reader = buffer.reader();
+    let end = files.last().map_or(0, |info| info.end);
+    for FileInfo { first, end: file_end, .. } in files.iter().skip(start) {
+        let mut index = chain.size();
+        if index < *first {
+            return Err(damaged(index, String::from("the entries before it are in no file")));
+        }
+        while index < (*file_end).min(end) {
+            let rows = reader.rows(index, *file_end, 256, 4 << 20).await.map_err(LogError::from)?;
+            for row in rows {
+                take(&mut chain, &row)?;
+                index += 1;
+            }
+        }
+    }
+    if let Some(noted) = noted
+        && noted.size == chain.size()
+        && chain.previous() != Some(&noted.leaf)
+    {
+        return Err(damaged(noted.size - 1, String::from("it is not the entry that was sealed")));
+    }
+    Ok(chain)
+}
+
+fn take(chain: &mut Chain, row: &Row) -> Result<(), RecorderError> {
+    chain
+        .apply(&row.entry, row.payload.as_deref())
+        .map_err(|rejection| damaged(row.index, rejection.to_string()))?;
+    if *chain.range() == row.range {
+        Ok(())
+    } else {
+        Err(damaged(row.index, String::from("its compact range is of another tree")))
+    }
+}
+
+fn damaged(index: u64, why: String) -> RecorderError {
+    RecorderError::Damaged { index, why }
+}
+
+/// The head must be at or past what the journal says was sealed, and on the same branch.
+async fn check_head(
+    dir: &Path,
+    buffer: &Buffer,
+    chain: &Chain,
+    noted: Option<HeadNote>,
+) -> Result<(), RecorderError> {
+    let Some(noted) = noted else { return Ok(()) };
+    if noted.size > chain.size() {
+        return Err(RecorderError::HeadBehind {
+            dir: dir.to_owned(),
+            found: chain.size(),
+            noted: noted.size,
+        });
+    }
+    let Some(last) = noted.size.checked_sub(1) else { return Ok(()) };
+    match buffer.reader().row(last).await {
+        Ok(Some(row)) if evidence::hash::leaf_hash(&row.entry) != noted.leaf => {
+            Err(damaged(last, String::from("it is not the entry that was sealed")))
+        }
+        // An older file may have been dropped or set aside; the newest was verified above.
+        Ok(_) | Err(BufferError::Missing { .. }) => Ok(()),
+        Err(error) => Err(LogError::from(error).into()),
+    }
+}
+
+async fn last_run(
+    journal: &mut Journal,
+    os_boot: &str,
+    size: u64,
+) -> Result<LastRun, RecorderError> {
+    let closed = journal.note("closed").await?;
+    let boot = journal.note("os_boot").await?;
+    Ok(match (closed.as_deref(), boot.as_deref()) {
+        (Some([_, ..]), _) => LastRun::Stopped,
+        (_, Some(boot)) if boot == os_boot.as_bytes() => LastRun::Died,
+        (_, Some(_)) => LastRun::PowerLost,
+        (_, None) if size == 0 => LastRun::None,
+        (_, None) => LastRun::Died,
+    })
+}
+
+/// The id of this run: changes with the machine's boot and with every run that seals.
+fn boot_id(origin: &Origin, os_boot: &str, counter: u64) -> [u8; 8] {
+    let text = format!("fieldseal/boot/v1\n{}\n{os_boot}\n{counter}\n", origin.as_str());
+    let hash = sha256(text.as_bytes());
+    let mut id = [0; 8];
+    id.iter_mut().zip(hash.as_bytes()).for_each(|(to, from)| *to = *from);
+    id
+}
