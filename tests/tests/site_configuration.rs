@@ -1,5 +1,4 @@
 //! The generated configuration and plan are accepted by those who read them.
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
