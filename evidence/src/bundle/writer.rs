@@ -1,0 +1,332 @@
+//! Writing a bundle piece by piece, without ever holding the entries or payloads of a log together.
+
+use std::io::Write;
+
+use super::{BundleError, DISCLOSURE_ALL, README, tar};
+use crate::checkpoint::Checkpoint;
+use crate::hash::{Hash, Origin, leaf_hash};
+use crate::merkle::CompactRange;
+use crate::note::Note;
+use crate::proof::TlogProof;
+
+/// Everything of a log's part of a bundle but its entries and payloads, and how long those are.
+///
+/// What whoever fills this must see to, so that a verifier can follow:
+///
+/// - `checkpoint`: a note of this log, cosigned, of size N, such that every stream that matters has
+///   an entry below N that reaches the end of the period, and every clock event that places entries
+///   of the period and every declaration of dropped payloads stands below N.
+/// - `start`: the tree before entry a. In every stream some entry from a on begins before the period
+///   (going back two hours from the period's start does, with segments of at most an hour), unless
+///   the log or the stream began inside it. At a = 0 the range is empty.
+/// - `controls`: *all* control entries below N, not only those between a and N.
+/// - `trail`: the kept cosigned notes with sizes from a to N, and the newest one or two before a, because
+///   the first entries pin them; several of one size are all useful.
+/// - `entries_bytes`: [`entries_bytes`] of the lengths of entries a..N-1.
+/// - `payload_bytes`: the signed payload lengths of the *data* entries a..N-1, without those whose
+///   index lies in the range of any [`crate::control::Control::Dropped`] below N.
+#[derive(Debug, Clone)]
+pub struct LogParts {
+    /// The log's name.
+    pub origin: Origin,
+    /// The bytes of the final note.
+    pub checkpoint: Vec<u8>,
+    /// The tree before the first entry.
+    pub start: CompactRange,
+    /// All control entries below the checkpoint's size.
+    pub controls: Vec<ControlPart>,
+    /// The bytes of trail notes, in any order; equal ones are written once.
+    pub trail: Vec<Vec<u8>>,
+    /// The length of `entries.bin`.
+    pub entries_bytes: u64,
+    /// The length of `payload.bin`.
+    pub payload_bytes: u64,
+}
+
+/// A control entry and its place in the tree of the checkpoint.
+#[derive(Debug, Clone)]
+pub struct ControlPart {
+    /// The index.
+    pub index: u64,
+    /// The entry's bytes.
+    pub entry: Vec<u8>,
+    /// The inclusion proof in the tree of the checkpoint's size ([`crate::merkle::inclusion_proof`]).
+    pub proof: Vec<Hash>,
+    /// The body, when it is a payload of its own because it is too long for the entry.
+    pub body: Option<Vec<u8>>,
+}
+
+/// The length of `entries.bin` for entries of these lengths.
+#[must_use]
+pub fn entries_bytes(lengths: impl IntoIterator<Item = u64>) -> u64 {
+    lengths
+        .into_iter()
+        .map(|length| length.saturating_add(2))
+        .sum()
+}
+
+/// The `range-start` file of a tree.
+#[must_use]
+pub fn range_start_text(start: &CompactRange) -> String {
+    let mut text = format!("{}\n", start.size());
+    for hash in start.hashes() {
+        text.push_str(&hash.to_base64());
+        text.push('\n');
+    }
+    text
+}
+
+/// Writes a bundle to a sink. The order of calls is the order of files:
+/// [`Self::begin`], then for each log [`Self::log`], all [`Self::entry`], all [`Self::payload`],
+/// and at the end [`Self::finish`]. Logs come in ascending order of [`Origin::id`].
+///
+/// Nothing is held back: after each call all its bytes are in the sink. A caller that streams to a
+/// network hands in a `Vec<u8>` and takes its contents through [`Self::sink`] after each call.
+#[derive(Debug)]
+pub struct BundleWriter<W> {
+    sink: W,
+    last_log: Option<Hash>,
+    open: Open,
+}
+
+/// What of the current log is still to come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Open {
+    Nothing,
+    Entries {
+        left: u64,
+        padding: u64,
+        payload: u64,
+    },
+    Payload {
+        left: u64,
+        padding: u64,
+    },
+}
+
+impl<W: Write> BundleWriter<W> {
+    /// Writes what stands before the logs. `plan` is the plan as applied, `report` the claim.
+    ///
+    /// # Errors
+    /// [`BundleError::Io`].
+    pub fn begin(sink: W, plan: &[u8], report: Option<&[u8]>) -> Result<Self, BundleError> {
+        let mut writer = Self {
+            sink,
+            last_log: None,
+            open: Open::Nothing,
+        };
+        writer.file("README.txt", README.as_bytes())?;
+        writer.file("plan.toml", plan)?;
+        if let Some(report) = report {
+            writer.file("report/report.json", report)?;
+        }
+        Ok(writer)
+    }
+
+    /// Where the bytes go.
+    pub const fn sink(&mut self) -> &mut W {
+        &mut self.sink
+    }
+
+    /// Writes the small files of a log and the header of its `entries.bin`.
+    ///
+    /// # Errors
+    /// [`BundleError::Writer`] when the log before is not finished, the order is wrong or a note
+    /// cannot be read; [`BundleError::Io`]; [`BundleError::Header`] for files beyond 8 GiB.
+    pub fn log(&mut self, parts: &LogParts) -> Result<(), BundleError> {
+        self.close_payload()?;
+        let id = parts.origin.id();
+        if self.last_log.is_some_and(|last| last >= id) {
+            let problem = format!(
+                "log `{}` must come before the one written last (order of their ids)",
+                parts.origin
+            );
+            return Err(BundleError::Writer(problem));
+        }
+        self.last_log = Some(id);
+        let folder = format!("logs/{id}");
+        let unreadable = |error: &dyn std::fmt::Display| {
+            BundleError::Writer(format!("a note of `{}`: {error}", parts.origin))
+        };
+        let checkpoint = Note::parse(&parts.checkpoint).map_err(|error| unreadable(&error))?;
+        self.file(
+            &format!("{folder}/origin"),
+            format!("{}\n", parts.origin).as_bytes(),
+        )?;
+        self.file(&format!("{folder}/checkpoint"), &parts.checkpoint)?;
+        self.file(
+            &format!("{folder}/range-start"),
+            range_start_text(&parts.start).as_bytes(),
+        )?;
+        self.file(&format!("{folder}/disclosure"), DISCLOSURE_ALL.as_bytes())?;
+        let mut controls: Vec<&ControlPart> = parts.controls.iter().collect();
+        controls.sort_by_key(|control| control.index);
+        for control in &controls {
+            let proof = TlogProof {
+                extra: None,
+                index: control.index,
+                hashes: control.proof.clone(),
+                checkpoint: checkpoint.clone(),
+            };
+            self.file(
+                &format!("{folder}/control/{}.entry", control.index),
+                &control.entry,
+            )?;
+            self.file(
+                &format!("{folder}/control/{}.proof", control.index),
+                &proof.to_bytes(),
+            )?;
+        }
+        let mut blobs: Vec<(Hash, &[u8])> = controls
+            .iter()
+            .filter_map(|control| control.body.as_deref())
+            .map(|body| (leaf_hash(body), body))
+            .collect();
+        blobs.sort_unstable();
+        blobs.dedup();
+        for (hash, body) in blobs {
+            self.file(&format!("{folder}/blobs/{hash}"), body)?;
+        }
+        let mut trail: Vec<(u64, &[u8])> = Vec::with_capacity(parts.trail.len());
+        for note in &parts.trail {
+            let text = Note::parse(note).map_err(|error| unreadable(&error))?.text;
+            trail.push((
+                Checkpoint::parse_body(&text)
+                    .map_err(|error| unreadable(&error))?
+                    .size,
+                note,
+            ));
+        }
+        trail.sort_unstable();
+        trail.dedup();
+        let (mut size, mut number) = (None, 0_u32);
+        for (of, note) in trail {
+            number = if size == Some(of) { number + 1 } else { 0 };
+            size = Some(of);
+            self.file(&format!("{folder}/trail/{of}-{number}"), note)?;
+        }
+        self.header(&format!("{folder}/entries.bin"), parts.entries_bytes)?;
+        self.open = Open::Entries {
+            left: parts.entries_bytes,
+            padding: tar::padding(parts.entries_bytes),
+            payload: parts.payload_bytes,
+        };
+        Ok(())
+    }
+
+    /// Writes the next entry of the current log.
+    ///
+    /// # Errors
+    /// [`BundleError::Writer`] when more is written than was announced.
+    pub fn entry(&mut self, entry: &[u8]) -> Result<(), BundleError> {
+        let Open::Entries { left, .. } = &mut self.open else {
+            return Err(BundleError::Writer(
+                "an entry stands where none is expected".to_owned(),
+            ));
+        };
+        let length = u16::try_from(entry.len())
+            .map_err(|_e| BundleError::Writer("an entry is too long".to_owned()))?;
+        *left = left
+            .checked_sub(u64::from(length) + 2)
+            .ok_or_else(|| BundleError::Writer("more entries than announced".to_owned()))?;
+        self.sink.write_all(&length.to_be_bytes())?;
+        self.sink.write_all(entry)?;
+        Ok(())
+    }
+
+    /// Writes the next payload of the current log, after all its entries.
+    ///
+    /// # Errors
+    /// [`BundleError::Writer`] when entries are missing or more is written than was announced.
+    pub fn payload(&mut self, payload: &[u8]) -> Result<(), BundleError> {
+        self.close_entries()?;
+        let Open::Payload { left, .. } = &mut self.open else {
+            return Err(BundleError::Writer(
+                "a payload stands where none is expected".to_owned(),
+            ));
+        };
+        let length = u64::try_from(payload.len()).unwrap_or(u64::MAX);
+        *left = left
+            .checked_sub(length)
+            .ok_or_else(|| BundleError::Writer("more payload bytes than announced".to_owned()))?;
+        self.sink.write_all(payload)?;
+        Ok(())
+    }
+
+    /// Writes the end of the archive and hands the sink back.
+    ///
+    /// # Errors
+    /// [`BundleError::Writer`] when something announced did not come.
+    pub fn finish(mut self) -> Result<W, BundleError> {
+        self.close_payload()?;
+        if self.last_log.is_none() {
+            return Err(BundleError::Empty);
+        }
+        self.zeros(1024)?;
+        Ok(self.sink)
+    }
+
+    /// Ends `entries.bin`, if it is open, and writes the header of `payload.bin`.
+    fn close_entries(&mut self) -> Result<(), BundleError> {
+        let Open::Entries {
+            left,
+            padding,
+            payload,
+        } = self.open
+        else {
+            return Ok(());
+        };
+        if left > 0 {
+            return Err(BundleError::Writer(format!(
+                "{left} bytes of entries were announced and did not come"
+            )));
+        }
+        self.zeros(padding)?;
+        let folder = self
+            .last_log
+            .map(|id| format!("logs/{id}"))
+            .unwrap_or_default();
+        self.header(&format!("{folder}/payload.bin"), payload)?;
+        self.open = Open::Payload {
+            left: payload,
+            padding: tar::padding(payload),
+        };
+        Ok(())
+    }
+
+    fn close_payload(&mut self) -> Result<(), BundleError> {
+        self.close_entries()?;
+        let Open::Payload { left, padding } = self.open else {
+            return Ok(());
+        };
+        if left > 0 {
+            return Err(BundleError::Writer(format!(
+                "{left} bytes of payloads were announced and did not come"
+            )));
+        }
+        self.zeros(padding)?;
+        self.open = Open::Nothing;
+        Ok(())
+    }
+
+    fn file(&mut self, path: &str, contents: &[u8]) -> Result<(), BundleError> {
+        let size = u64::try_from(contents.len()).unwrap_or(u64::MAX);
+        self.header(path, size)?;
+        self.sink.write_all(contents)?;
+        self.zeros(tar::padding(size))
+    }
+
+    fn header(&mut self, path: &str, size: u64) -> Result<(), BundleError> {
+        let block = tar::header(path, size)
+            .map_err(|error| BundleError::Writer(format!("`{path}`: {error}")))?;
+        self.sink.write_all(&block)?;
+        Ok(())
+    }
+
+    fn zeros(&mut self, count: u64) -> Result<(), BundleError> {
+        let block = [0_u8; 1024];
+        let count = usize::try_from(count).unwrap_or(block.len());
+        self.sink.write_all(block.get(..count).unwrap_or(&block))?;
+        Ok(())
+    }
+}
