@@ -447,6 +447,27 @@ mod tests {
     }
 
     #[test]
+    fn two_known_keys_with_one_name_and_key_hash_refuse_the_note() {
+        // Found by search: under the name `x` these two seeds have the key hash 7fb78655.
+        let of = |number: u32| {
+            let mut seed = [0; 32];
+            seed[..4].copy_from_slice(&number.to_be_bytes());
+            signed_by("hello\n", "x", &SigningKey::from_seed(seed))
+        };
+        let ((line, one), (_, two)) = (of(6_622), of(30_731));
+        assert_eq!(one.key_hash(), two.key_hash());
+        let note = Note {
+            text: "hello\n".into(),
+            signatures: vec![line],
+        };
+        assert_eq!(note.verify(&[one.clone(), one.clone()]).unwrap().len(), 1);
+        assert_eq!(
+            note.verify(&[one, two]),
+            Err(NoteError::AmbiguousKey("x".into()))
+        );
+    }
+
+    #[test]
     fn merging_adds_each_missing_line_once_and_only_for_the_same_text() {
         let mut note = parse(&format!("a\n\n{}", line("x"))).unwrap();
         let more = parse(&format!("a\n\n{}{}", line("y"), line("x"))).unwrap();

@@ -305,6 +305,19 @@ sGBcN5+/lB2CQYt+jCI0VpJABkIqtJeneXFvzKhdWJY=
     }
 
     #[test]
+    fn a_file_of_256_kib_is_read_and_one_more_group_of_extra_data_is_refused() {
+        let of = |bytes: usize| {
+            let extra = STANDARD.encode(vec![0; bytes]);
+            EXAMPLE.replacen("index 1", &format!("extra {extra}\nindex 1"), 1)
+        };
+        let most = (TlogProof::MAX_BYTES - EXAMPLE.len() - "extra \n".len()) / 4 * 3;
+        assert!(TlogProof::parse(of(most).as_bytes()).is_ok());
+        let large = of(most + 3);
+        let error = TlogProofError::TooLarge(large.len());
+        assert_eq!(TlogProof::parse(large.as_bytes()), Err(error));
+    }
+
+    #[test]
     fn a_note_that_is_no_checkpoint_proves_nothing() {
         let text = EXAMPLE.replacen("\n3\n", "\n3\n\n", 1);
         let proof = TlogProof::parse(text.as_bytes()).unwrap();

@@ -251,6 +251,12 @@ mod tests {
         }
     }
 
+    /// A proof of another length is refused for that, without looking at a hash.
+    fn refused(result: Result<(), ProofError>, by_length: bool) {
+        let named = matches!(result, Err(ProofError::WrongLength { .. }));
+        assert!(result.is_err() && named == by_length, "{result:?}");
+    }
+
     #[test]
     fn every_change_of_one_bit_or_of_the_length_breaks_a_proof() {
         let leaves = leaves();
@@ -260,16 +266,33 @@ mod tests {
                 let leaf = &leaves[usize::try_from(index).unwrap()];
                 let proof = inclusion_proof(&mut LeafHashes(&leaves), index, size).unwrap();
                 for bad in altered(&proof) {
-                    verify_inclusion(leaf, index, size, &bad, &root_here).unwrap_err();
+                    let result = verify_inclusion(leaf, index, size, &bad, &root_here);
+                    refused(result, bad.len() != proof.len());
                 }
             }
             for old in 0..=size {
                 let old_root = root(&leaves, old);
                 let proof = consistency_proof(&mut LeafHashes(&leaves), old, size).unwrap();
                 for bad in altered(&proof) {
-                    verify_consistency(old, size, &bad, &old_root, &root_here).unwrap_err();
+                    let result = verify_consistency(old, size, &bad, &old_root, &root_here);
+                    refused(result, bad.len() != proof.len());
                 }
             }
+        }
+    }
+
+    #[test]
+    fn there_is_no_proof_outside_a_tree() {
+        let leaves = leaves();
+        for outside in [5, 6, u64::MAX] {
+            assert_eq!(
+                inclusion_proof(&mut LeafHashes(&leaves), outside, 5),
+                Ok(vec![])
+            );
+            assert_eq!(
+                consistency_proof(&mut LeafHashes(&leaves), outside, 5),
+                Ok(vec![])
+            );
         }
     }
 

@@ -5,7 +5,7 @@ use crate::checkpoint::{log_vkey, sign_checkpoint};
 use crate::cosignature::cosign;
 use crate::hash::{Origin, leaf_hash};
 use crate::key::SigningKey;
-use crate::note::VkeyError;
+use crate::note::{NoteSignature, VkeyError};
 
 fn key(seed: u8) -> SigningKey {
     SigningKey::from_seed([seed; 32])
@@ -144,6 +144,22 @@ fn a_checkpoint_of_another_log_or_without_the_logs_signature_is_refused() {
     bad.signatures[1].bytes[30] ^= 1;
     let witness = NoteError::BadSignature("witness.example/1".into());
     assert_eq!(policy.evaluate(&bad), Err(EvaluationError::Note(witness)));
+}
+
+#[test]
+fn the_signature_of_another_log_of_the_policy_does_not_count() {
+    let other = Origin::parse("example.com/gw/0002").unwrap();
+    let other_vkey = log_vkey(&other, &key(101).public());
+    let policy = policy(1, &format!("log {other_vkey}\nquorum W1\n"));
+    let mut note = note(&[(1, 10)]);
+    note.signatures[0] = NoteSignature {
+        name: other.to_string(),
+        key_hash: other_vkey.key_hash(),
+        bytes: key(101).sign(note.text.as_bytes()).to_vec(),
+    };
+    note.verify(&[other_vkey]).unwrap();
+    let not_signed = EvaluationError::NotSignedByLog(origin().to_string());
+    assert_eq!(policy.evaluate(&note), Err(not_signed));
 }
 
 #[test]
@@ -366,6 +382,27 @@ fn a_wrong_line_is_named_with_its_rule() {
         Policy::parse(&policy_text(1, "")),
         Err(PolicyError::NoQuorum)
     );
+}
+
+#[test]
+fn a_policy_of_more_than_1_mib_or_1024_groups_is_refused() {
+    let of = |bytes: usize| "#".repeat(bytes - 12) + "\nquorum none";
+    assert!(Policy::parse(&of(1 << 20)).is_ok());
+    let bytes = (1 << 20) + 1;
+    assert_eq!(Policy::parse(&of(bytes)), Err(PolicyError::TooLarge(bytes)));
+
+    let groups = |count: usize| {
+        let lines: String = (1..count)
+            .map(|i| format!("group g{i} all g{}\n", i - 1))
+            .collect();
+        policy_text(1, "group g0 all W1\n") + &lines + "quorum g0\n"
+    };
+    assert!(Policy::parse(&groups(1024)).is_ok());
+    let error = PolicyError::Line {
+        line: 1027,
+        problem: LineError::TooMany,
+    };
+    assert_eq!(Policy::parse(&groups(1025)), Err(error));
 }
 
 #[test]
