@@ -104,10 +104,11 @@ impl Store {
         raw.into_iter().map(row_from_db).collect()
     }
 
-    /// Returns the segments of a stream that touch `[from_ms, to_ms)`, by index, from index
-    /// `after` (exclusive) on, at most `most` of them: a page, like [`Store::rows`].
+    /// Returns the rows of a stream that touch `[from_ms, to_ms)` (data, gaps, back-fills), by
+    /// index, from index `after` (exclusive) on, at most `most` of them: a page, like
+    /// [`Store::rows`].
     ///
-    /// Segments without a time are not found by it. A segment is at most an hour long.
+    /// Segments without a time are not found by it.
     #[expect(clippy::too_many_arguments, reason = "a query with its page")]
     pub async fn segments_between(
         &self,
@@ -124,13 +125,19 @@ impl Store {
             None => -1,
         };
         let raw: Vec<RawRow> = reading!(self, "segments between", |conn| {
-            // The lower bound on from_ms lets the index on it do the work; no segment is longer
-            // than an hour.
+            // Data never spans more than an hour, so its index on from_ms has a lower bound too. A
+            // gap may span weeks, but gaps are few: they are found by their kind.
             sqlx::query_as(
-                "SELECT idx, leaf, kind, entry, CASE WHEN $1 = 1 THEN payload END, \
+                "SELECT idx, leaf, kind, entry, payload, stream, first_tick, ticks, from_ms, to_ms \
+                 FROM (SELECT idx, leaf, kind, entry, CASE WHEN $1 = 1 THEN payload END AS payload, \
                  stream, first_tick, ticks, from_ms, to_ms FROM segments \
-                 WHERE site_id = $2 AND log_id = $3 AND stream = $4 AND from_ms >= $5 \
-                 AND from_ms < $6 AND to_ms > $7 AND idx > $8 ORDER BY idx LIMIT $9",
+                 WHERE site_id = $2 AND log_id = $3 AND stream = $4 AND kind = 1 \
+                 AND from_ms >= $5 AND from_ms < $6 AND to_ms > $7 AND idx > $8 \
+                 UNION ALL \
+                 SELECT idx, leaf, kind, entry, CASE WHEN $1 = 1 THEN payload END AS payload, \
+                 stream, first_tick, ticks, from_ms, to_ms FROM segments \
+                 WHERE site_id = $2 AND log_id = $3 AND stream = $4 AND kind > 1 AND kind < 100 \
+                 AND from_ms < $6 AND to_ms > $7 AND idx > $8) AS found ORDER BY idx LIMIT $9",
             )
             .bind(i64::from(payloads))
             .bind(log.site.0)

@@ -53,6 +53,21 @@ on_both! {
         assert!(indices(3, minute(31), minute(99), None, 9).await.is_empty());
     }
 
+    async fn a_gap_is_found_however_long_ago_it_began(bed: &Bed) {
+        let log = bed.log("example.com/gw/1").await;
+        let mut mixed = append(log, 1, 3);
+        mixed.rows[1].kind = 2;
+        mixed.rows[1].segment.as_mut().unwrap().time_ms = Some((NOW, NOW + 40 * 86_400_000));
+        mixed.rows[2].segment.as_mut().unwrap().time_ms =
+            Some((NOW + 40 * 86_400_000, NOW + 40 * 86_400_000 + 60_000));
+        bed.append(&mixed).await;
+        let late = NOW + 39 * 86_400_000;
+        let rows = bed.store.segments_between(log, 3, late..late + 1, None, 9, true).await.unwrap();
+        assert_eq!(rows.iter().map(|row| (row.index, row.kind)).collect::<Vec<_>>(), vec![(2, 2)]);
+        let whole = bed.store.segments_between(log, 3, NOW..i64::MAX, None, 9, true).await.unwrap();
+        assert_eq!(whole.len(), 3);
+    }
+
     async fn control_entries_are_found_by_their_kind(bed: &Bed) {
         let log = bed.log("example.com/gw/1").await;
         let mut mixed = append(log, 1, 9);

@@ -1,0 +1,385 @@
+//! Whether an upload may enter: every check of the format, in one place, without I/O.
+//!
+//! What it works on arrives as values: the bytes, the head, and the stored rows that the upload
+//! claims to repeat. What comes out is either everything one transaction must write, or a refusal
+//! that names the entry and the rule.
+
+use axum::http::StatusCode;
+use evidence::Rejection;
+use evidence::aggregate::aggregate;
+use evidence::chain::{Applied, Chain};
+use evidence::checkpoint::{Checkpoint, CheckpointError};
+use evidence::control::{Control, Placed};
+use evidence::entry::Body;
+use evidence::hash::Hash;
+use evidence::note::{Note, NoteError, Vkey};
+use evidence::segment::tick_time;
+use evidence::wire::{Record, Upload};
+use store::{Append, Head, Hour, HourKey, NewRow, Placement, Row, Segment};
+
+use crate::cosigner::Cosigner;
+
+/// Milliseconds of an hour: trail notes are kept one an hour, aggregates are by hour.
+pub(crate) const HOUR_MS: i64 = 3_600_000;
+/// Control entries are stored under their control kind plus this.
+pub(crate) const CONTROL: u16 = 100;
+
+/// What becomes of an upload.
+#[derive(Debug)]
+pub(crate) enum Verdict {
+    /// It may enter: one transaction writes this. Earlier segments that it places in time are
+    /// still to be aggregated.
+    Enters {
+        append: Box<Append>,
+        placed: Vec<Placed>,
+    },
+    /// The store has all of it already; it is answered like the first time.
+    Known,
+    /// It begins behind our head: the sender resumes at this size.
+    SizeIs(u64),
+    /// It may never enter.
+    Refused(Refusal),
+}
+
+/// Why an upload may never enter.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    pub(crate) status: StatusCode,
+    pub(crate) code: &'static str,
+    pub(crate) reason: String,
+    /// What goes into quarantine.
+    pub(crate) refused: Vec<u8>,
+    /// For a fork, what the store holds at the same place.
+    pub(crate) held: Option<Vec<u8>>,
+}
+
+/// Something that must not be possible: the store holds a state that does not fit itself.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Inconsistent {
+    #[error("the stored state of the log cannot be read")]
+    Snapshot(#[from] evidence::chain::SnapshotError),
+    #[error("the stored key of the log cannot be read")]
+    Key(#[from] evidence::note::VkeyError),
+    #[error("the stored state of the log is at size {chain}, its head at {head}")]
+    Size { chain: u64, head: u64 },
+}
+
+/// The checkpoint of an upload, its signature verified.
+pub(crate) struct Covered {
+    pub(crate) checkpoint: Checkpoint,
+    pub(crate) note: Note,
+    pub(crate) vkey: Vkey,
+}
+
+/// How much of a body that is no upload goes into quarantine.
+const MOST_UNREADABLE: usize = 64 << 10;
+
+/// Reads the framing.
+pub(crate) fn read(body: &[u8]) -> Result<Upload<'_>, Refusal> {
+    Upload::decode(body).map_err(|error| Refusal {
+        status: StatusCode::BAD_REQUEST,
+        code: "upload",
+        reason: error.to_string(),
+        refused: body.get(..MOST_UNREADABLE).unwrap_or(body).to_owned(),
+        held: None,
+    })
+}
+
+/// Verifies that the log signed the checkpoint of an upload, and that it covers its records.
+pub(crate) fn covered(
+    upload: &Upload<'_>,
+    log_vkey: &str,
+) -> Result<Result<Covered, Refusal>, Inconsistent> {
+    let vkey = Vkey::parse(log_vkey)?;
+    let refuse = |status, code, reason: String| {
+        Ok(Err(Refusal {
+            status,
+            code,
+            reason,
+            refused: upload.note.to_owned(),
+            held: None,
+        }))
+    };
+    let opened = Note::parse(upload.note)
+        .map_err(CheckpointError::from)
+        .and_then(|note| Ok((Checkpoint::open(&note, &vkey)?, note)));
+    let (checkpoint, note) = match opened {
+        Ok(opened) => opened,
+        Err(
+            error @ CheckpointError::Note(
+                NoteError::NoKnownSignature(_) | NoteError::BadSignature(_),
+            ),
+        ) => {
+            let reason = format!("checkpoint: {error}; this log's key is {vkey}");
+            return refuse(StatusCode::FORBIDDEN, "signature", reason);
+        }
+        Err(error) => {
+            return refuse(
+                StatusCode::BAD_REQUEST,
+                "checkpoint",
+                format!("checkpoint: {error}"),
+            );
+        }
+    };
+    let count = u64::try_from(upload.records.len()).unwrap_or(u64::MAX);
+    if upload.old.checked_add(count) != Some(checkpoint.size) {
+        let reason = format!(
+            "the checkpoint covers {} entries, the upload leads from {} to {}",
+            checkpoint.size,
+            upload.old,
+            upload.old.saturating_add(count)
+        );
+        return refuse(StatusCode::BAD_REQUEST, "checkpoint", reason);
+    }
+    Ok(Ok(Covered {
+        checkpoint,
+        note,
+        vkey,
+    }))
+}
+
+/// Compares what an upload repeats with what is stored: byte for byte the same, or a fork.
+///
+/// `held` are the stored rows from `upload.old` on, as far as both go.
+pub(crate) fn repeats(upload: &Upload<'_>, held: &[Row]) -> Result<(), Refusal> {
+    for (record, row) in upload.records.iter().zip(held) {
+        if record.entry != row.entry {
+            return Err(fork(upload, record, row));
+        }
+        let differs = |(sent, stored): (&[u8], &Vec<u8>)| sent != &stored[..];
+        if record
+            .payload
+            .zip(row.payload.as_ref())
+            .is_some_and(differs)
+        {
+            return Err(Refusal {
+                status: StatusCode::UNPROCESSABLE_ENTITY,
+                code: "payload_differs",
+                reason: format!(
+                    "entry {} is held here with other payload bytes, which match its signature",
+                    row.index
+                ),
+                refused: alone(upload, row.index, record),
+                held: row.payload.clone(),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Two entries at one index: whichever of them is right, the log was forked.
+fn fork(upload: &Upload<'_>, record: &Record<'_>, row: &Row) -> Refusal {
+    Refusal {
+        status: StatusCode::UNPROCESSABLE_ENTITY,
+        code: "fork",
+        reason: format!(
+            "entry {} is held here with other bytes and cosigned: the log was forked; the gateway continues under a new origin with a recovery entry",
+            row.index
+        ),
+        refused: alone(upload, row.index, record),
+        held: Some(row.entry.clone()),
+    }
+}
+
+/// A checkpoint that contradicts the root we cosigned at its size.
+pub(crate) fn other_root(covered: &Covered, ours: Hash, held: &[u8]) -> Refusal {
+    Refusal {
+        status: StatusCode::UNPROCESSABLE_ENTITY,
+        code: "fork",
+        reason: format!(
+            "the checkpoint of size {} states root {}, held and cosigned here is {}: the log was forked",
+            covered.checkpoint.size,
+            covered.checkpoint.root.to_base64(),
+            ours.to_base64()
+        ),
+        refused: covered.note.to_bytes(),
+        held: Some(held.to_owned()),
+    }
+}
+
+/// Applies the new records of an upload to the chain, and makes the append of them.
+///
+/// The first `head.log.size - upload.old` records are known to repeat what is stored.
+pub(crate) fn admit(
+    upload: &Upload<'_>,
+    covered: &Covered,
+    head: &Head,
+    cosigner: &Cosigner,
+    now_ms: i64,
+) -> Result<Verdict, Inconsistent> {
+    let mut chain = Chain::decode(&head.chain)?;
+    if chain.size() != head.log.size {
+        return Err(Inconsistent::Size {
+            chain: chain.size(),
+            head: head.log.size,
+        });
+    }
+    let repeated = usize::try_from(head.log.size.saturating_sub(upload.old)).unwrap_or(usize::MAX);
+    let fresh = upload.records.get(repeated..).unwrap_or(&[]);
+    let mut rows = Vec::with_capacity(fresh.len());
+    let mut hours = Vec::new();
+    let mut placed = Vec::new();
+    for record in fresh {
+        let index = chain.size();
+        match chain.apply(record.entry, record.payload) {
+            Ok(applied) => {
+                if let Some(segment) = &applied.segment {
+                    hours.extend(aggregate(segment).into_iter().map(|(key, hour)| Hour {
+                        key: HourKey {
+                            stream: key.stream,
+                            point: key.point,
+                            hour: key.hour_ms.div_euclid(HOUR_MS),
+                            config: key.config_index,
+                        },
+                        data: hour.encode(),
+                    }));
+                }
+                if let Some(Control::Clock(event)) = &applied.control {
+                    placed.extend_from_slice(&event.placed);
+                }
+                rows.push(new_row(record, &applied));
+            }
+            Err(rejection) => {
+                return Ok(Verdict::Refused(refusal(upload, index, record, &rejection)));
+            }
+        }
+    }
+    if chain.root() != covered.checkpoint.root {
+        return Ok(Verdict::Refused(Refusal {
+            status: StatusCode::UNPROCESSABLE_ENTITY,
+            code: "root",
+            reason: format!(
+                "the entries lead to root {}, the checkpoint of size {} states {}",
+                chain.root().to_base64(),
+                covered.checkpoint.size,
+                covered.checkpoint.root.to_base64()
+            ),
+            refused: upload.note.to_owned(),
+            held: None,
+        }));
+    }
+    let placements = placed
+        .iter()
+        .map(|placed| placement(placed, &chain))
+        .collect();
+    let (note, cosigned_s) = cosign(covered, head.log.cosigned_s, cosigner, now_ms);
+    let append = Append {
+        log: head.log.log,
+        old_size: head.log.size,
+        new_size: chain.size(),
+        new_root: chain.root().0,
+        chain: chain.encode(),
+        rows,
+        hours,
+        merge: merge_hours,
+        placements,
+        note: note.to_bytes(),
+        cosigned_s,
+        trail: head.trail_ms.div_euclid(HOUR_MS) != now_ms.div_euclid(HOUR_MS),
+        now_ms,
+    };
+    Ok(Verdict::Enters {
+        append: Box::new(append),
+        placed,
+    })
+}
+
+/// Makes the cosigned note, and the second it states: now, but never before the last one, so that
+/// a clock that went back cannot make a later tree look older than an earlier one.
+pub(crate) fn cosign(
+    covered: &Covered,
+    last_s: u64,
+    cosigner: &Cosigner,
+    now_ms: i64,
+) -> (Note, u64) {
+    let now_s = u64::try_from(now_ms / 1000).unwrap_or(0);
+    let cosigned_s = now_s.max(last_s);
+    // Only the line that was verified: others may be stale, foreign or many.
+    let log_line = covered
+        .note
+        .signatures
+        .iter()
+        .find(|line| line.claims(&covered.vkey));
+    let log_line = log_line
+        .cloned()
+        .expect("`Checkpoint::open` found the log's signature");
+    (
+        cosigner.cosign(&covered.note.text, log_line, cosigned_s),
+        cosigned_s,
+    )
+}
+
+/// One entry as the store keeps it.
+pub(crate) fn new_row(record: &Record<'_>, applied: &Applied) -> NewRow {
+    let entry = &applied.entry;
+    let kind = match &entry.body {
+        Body::Control { kind, .. } => {
+            CONTROL.saturating_add(u16::try_from(*kind).unwrap_or(u16::MAX))
+        }
+        Body::Data { .. } => 1,
+        Body::Gap { .. } => 2,
+    };
+    let segment = entry.ticks().map(|ticks| Segment {
+        stream: ticks.stream,
+        first_tick: ticks.first,
+        ticks: ticks.count,
+        time_ms: applied.shift.and_then(|shift| {
+            let from = tick_time(ticks.first, shift, applied.tick_ms)?;
+            Some((from, tick_time(ticks.end(), shift, applied.tick_ms)?))
+        }),
+    });
+    let payload = entry.payload_ref().and(record.payload).map(<[u8]>::to_vec);
+    NewRow {
+        index: entry.index,
+        leaf: applied.leaf.0,
+        kind,
+        entry: record.entry.to_vec(),
+        payload,
+        segment,
+    }
+}
+
+fn placement(placed: &Placed, chain: &Chain) -> Placement {
+    Placement {
+        stream: placed.stream,
+        from_index: placed.from,
+        to_index: placed.to,
+        shift: placed.shift,
+        // The chain has refused a clock event that names a stream it does not know.
+        tick_ms: chain
+            .stream(placed.stream)
+            .map_or(0, |stream| stream.tick_ms),
+    }
+}
+
+/// Two aggregates of one hour become one.
+pub(crate) fn merge_hours(stored: &[u8], later: &[u8]) -> Result<Vec<u8>, String> {
+    use evidence::aggregate::HourAggregate;
+
+    let read = |bytes| HourAggregate::decode(bytes).map_err(|error| error.to_string());
+    let mut merged = read(stored)?;
+    merged.merge(&read(later)?);
+    Ok(merged.encode())
+}
+
+fn refusal(upload: &Upload<'_>, index: u64, record: &Record<'_>, rejection: &Rejection) -> Refusal {
+    Refusal {
+        status: StatusCode::UNPROCESSABLE_ENTITY,
+        code: rejection.code(),
+        reason: format!("entry {index}: {rejection}"),
+        refused: alone(upload, index, record),
+        held: None,
+    }
+}
+
+/// An upload of one record, the form in which a refused entry is kept.
+fn alone(upload: &Upload<'_>, index: u64, record: &Record<'_>) -> Vec<u8> {
+    let alone = Upload {
+        old: index,
+        note: upload.note,
+        records: vec![*record],
+    };
+    alone
+        .encode()
+        .unwrap_or_else(|_too_large| record.entry.to_vec())
+}

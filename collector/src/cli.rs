@@ -1,0 +1,268 @@
+//! The command line.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use clap::{Parser, Subcommand};
+use ring::rand::{SecureRandom as _, SystemRandom};
+use store::{EnrolmentCode, Store};
+
+use crate::clock::{Clock, SystemClock};
+use crate::code::Code;
+use crate::config::{Config, StoreAddress};
+use crate::cosigner::Cosigner;
+use crate::install::Install;
+use crate::tls::TlsFiles;
+
+/// Receives the sealed logs of gateways, checks every entry, stores and cosigns them.
+///
+/// First time: `init` makes keys and a configuration in a directory, `check` says what the
+/// configuration means, `run` serves it, and `enrolment-code` prints what a gateway needs to join.
+#[derive(Debug, Parser)]
+#[command(name = "fieldseal-collector", version)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serves gateways and readers until SIGTERM or Ctrl-C.
+    Run {
+        /// The configuration file.
+        #[arg(default_value = "collector.toml")]
+        config: PathBuf,
+    },
+    /// Checks the configuration and says what `run` would do; opens no store and no port.
+    Check {
+        /// The configuration file.
+        #[arg(default_value = "collector.toml")]
+        config: PathBuf,
+    },
+    /// Makes the cosigner's key (0600), a self-signed certificate and a configuration.
+    ///
+    /// Nothing that exists is touched. Gateways pin the TLS key, not the certificate, so a
+    /// self-signed one (90 days, renewed by `run`) is as good as any. Print the cosigner's public
+    /// key into every verifier's policy, and back its private half up apart from the store.
+    Init {
+        /// The directory for the files.
+        #[arg(long, default_value = ".")]
+        directory: PathBuf,
+        /// The cosigner's name, such as `collector.example.org/w0`; it never changes.
+        #[arg(long)]
+        name: String,
+        /// A name or address that gateways reach this collector by; may be repeated.
+        #[arg(long = "host", default_value = "localhost")]
+        hosts: Vec<String>,
+        /// A certificate of your own (PEM), instead of a self-signed one.
+        #[arg(long, requires = "tls_key")]
+        tls_certificate: Option<PathBuf>,
+        /// Its key (PEM).
+        #[arg(long, requires = "tls_certificate")]
+        tls_key: Option<PathBuf>,
+    },
+    /// Prints a code that enrols one gateway, once.
+    ///
+    /// Carry it to the gateway by a way of its own (`fieldseal-gateway enroll`). Whoever has it may
+    /// enrol in the gateway's place until it is used or expires.
+    EnrolmentCode {
+        /// The configuration file.
+        #[arg(long, default_value = "collector.toml")]
+        config: PathBuf,
+        /// The site that the gateway belongs to; made if it is new.
+        #[arg(long)]
+        site: String,
+        /// For how many days the code is good.
+        #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..=365))]
+        valid_days: u16,
+    },
+    /// Lists sites and logs: size, age of the newest cosignature, what is in quarantine.
+    Status {
+        /// The configuration file.
+        #[arg(long, default_value = "collector.toml")]
+        config: PathBuf,
+    },
+}
+
+impl Args {
+    /// Runs the command.
+    ///
+    /// # Errors
+    ///
+    /// What went wrong, with its causes; `main` prints the chain.
+    pub async fn run(self) -> anyhow::Result<()> {
+        match self.command {
+            Command::Run { config } => run(&config).await,
+            Command::Check { config } => check(&config),
+            Command::Init {
+                directory,
+                name,
+                hosts,
+                tls_certificate,
+                tls_key,
+            } => {
+                let tls = tls_certificate.zip(tls_key);
+                let tls = tls.map(|(certificate, key)| TlsFiles { certificate, key });
+                init(&Install {
+                    directory,
+                    name,
+                    hosts,
+                    tls,
+                })
+            }
+            Command::EnrolmentCode {
+                config,
+                site,
+                valid_days,
+            } => {
+                let config = Config::load(&config)?;
+                let code = enrolment_code(&config, &site, valid_days, &SystemClock).await?;
+                print(&format!("{code}\n"));
+                Ok(())
+            }
+            Command::Status { config } => status(&config).await,
+        }
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "the command line's own output")]
+fn print(text: &str) {
+    print!("{text}");
+}
+
+async fn run(path: &Path) -> anyhow::Result<()> {
+    let config = Config::load(path)?;
+    let listener = std::net::TcpListener::bind(config.listen)
+        .with_context(|| format!("listen on {}", config.listen))?;
+    crate::serve(&config, listener, Arc::new(SystemClock), stop_signal()?).await?;
+    Ok(())
+}
+
+/// Ready at SIGTERM or Ctrl-C.
+fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+
+    let mut terminate = signal(SignalKind::terminate()).context("wait for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("wait for Ctrl-C")?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
+fn check(path: &Path) -> anyhow::Result<()> {
+    use std::fmt::Write as _;
+
+    let config = Config::load(path)?;
+    let cosigner = Cosigner::load(&config.cosigner_key_file)?;
+    let tls = config.tls.load()?;
+    let limits = config.limits;
+    let mut text = String::new();
+    let store = match &config.store {
+        StoreAddress::Url(url) if url.starts_with("sqlite:") => format!("SQLite, {url}"),
+        StoreAddress::Url(_) => "PostgreSQL".to_owned(),
+        StoreAddress::File(file) => format!("the address in `{}`", file.display()),
+    };
+    writeln!(text, "listens on       {} (TLS, HTTP/1.1)", config.listen)?;
+    writeln!(text, "stores in        {store}")?;
+    writeln!(text, "cosigns as       {}", cosigner.vkey())?;
+    writeln!(
+        text,
+        "TLS key          SHA-256 {} (gateways pin it)",
+        hex::encode(tls.pin)
+    )?;
+    writeln!(
+        text,
+        "accepts          uploads up to {} MiB, {} at once, {} a minute from one log, each within {} s",
+        limits.upload_bytes >> 20,
+        limits.uploads_at_once,
+        limits.uploads_per_minute,
+        limits.body_timeout.as_secs()
+    )?;
+    print(&text);
+    Ok(())
+}
+
+fn init(install: &Install) -> anyhow::Result<()> {
+    let installed = install.run(SystemClock.now_ms())?;
+    print(&format!(
+        "made          {config}\ncosigner key  {vkey}\nTLS key       SHA-256 {pin}\n\n\
+         Next: `fieldseal-collector run {config}`, then\n\
+         `fieldseal-collector enrolment-code --config {config} --site \"NAME\"` for each gateway.\n",
+        config = installed.config.display(),
+        vkey = installed.vkey,
+        pin = hex::encode(installed.pin),
+    ));
+    Ok(())
+}
+
+/// Makes an enrolment code for a site, which is created if it is new.
+///
+/// # Errors
+///
+/// The store's or the certificate's.
+pub async fn enrolment_code(
+    config: &Config,
+    site: &str,
+    valid_days: u16,
+    clock: &dyn Clock,
+) -> anyhow::Result<Code> {
+    let mut code = Code {
+        id: [0; 4],
+        secret: [0; 16],
+        pin: config.tls.load()?.pin,
+    };
+    let random = SystemRandom::new();
+    let filled = random
+        .fill(&mut code.id)
+        .and_then(|()| random.fill(&mut code.secret));
+    filled.map_err(|_none| anyhow::anyhow!("the machine gave no randomness"))?;
+    let store = Store::open(&config.store.url()?).await?;
+    let now_ms = clock.now_ms();
+    let site = store.create_site(site, now_ms).await?.id;
+    let stored = EnrolmentCode {
+        id: code.id_text(),
+        site,
+        secret: code.secret.to_vec(),
+        created_ms: now_ms,
+        expires_ms: now_ms + i64::from(valid_days) * 86_400_000,
+        used: None,
+    };
+    store.create_code(&stored).await?;
+    store.close().await;
+    Ok(code)
+}
+
+async fn status(path: &Path) -> anyhow::Result<()> {
+    use std::fmt::Write as _;
+
+    let config = Config::load(path)?;
+    let store = Store::open(&config.store.url()?).await?;
+    let now_s = SystemClock.now_ms() / 1000;
+    let mut text = String::new();
+    for site in store.sites().await? {
+        writeln!(text, "site {}", site.name)?;
+        for log in store.logs_of_site(site.id).await? {
+            let age_s = now_s - i64::try_from(log.cosigned_s).unwrap_or(i64::MAX);
+            writeln!(text, "  {}", log.origin)?;
+            writeln!(
+                text,
+                "    entries {}, newest cosigned {age_s} s ago",
+                log.size
+            )?;
+            for refused in store.quarantined(log.log, 5).await? {
+                let (seen, code, reason) = (refused.seen, refused.code, refused.reason);
+                writeln!(text, "    in quarantine ({seen}x) {code}: {reason}")?;
+            }
+        }
+    }
+    if text.is_empty() {
+        text.push_str("no site yet; `fieldseal-collector enrolment-code --site NAME` makes one\n");
+    }
+    print(&text);
+    store.close().await;
+    Ok(())
+}

@@ -1,0 +1,171 @@
+//! The daemon: what is shared, which address does what, and how it starts and stops.
+
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::routing::{get, post};
+use axum_server::Handle;
+use axum_server::tls_rustls::{RustlsConfig, from_tcp_rustls};
+use hyper_util::rt::TokioTimer;
+use store::{Store, StoreError};
+use tokio::sync::Semaphore;
+use tower_http::catch_panic::CatchPanicLayer;
+
+use crate::answer::Answer;
+use crate::clock::Clock;
+use crate::config::{Config, ConfigError, Limits};
+use crate::cosigner::{Cosigner, CosignerError};
+use crate::limits::Rates;
+use crate::tls::{TlsError, TlsFiles};
+use crate::{enrol, ingest, live, mirror};
+
+/// What every request sees. Nothing here outlives the process but what the store holds.
+#[derive(Clone, Debug)]
+pub(crate) struct Collector {
+    pub(crate) store: Store,
+    pub(crate) cosigner: Arc<Cosigner>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) limits: Limits,
+    pub(crate) rates: Arc<Rates>,
+    pub(crate) live_rates: Arc<Rates>,
+    pub(crate) enrolments: Arc<Rates>,
+    pub(crate) uploads: Arc<Semaphore>,
+}
+
+/// Why the collector could not start or go on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServeError {
+    /// The configuration.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The cosigner's key.
+    #[error(transparent)]
+    Cosigner(#[from] CosignerError),
+    /// The certificate.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The listener.
+    #[error("the listener failed")]
+    Listener(#[from] std::io::Error),
+}
+
+/// How long requests under way may take at a stop; an upload that is cut is sent again.
+const STOP: Duration = Duration::from_secs(10);
+/// Enrolments per minute, from everybody.
+const ENROLMENTS_PER_MINUTE: u32 = 60;
+
+/// Runs the collector on a listener until `shutdown` is ready, then lets requests under way end
+/// (10 s at most) and closes the store.
+///
+/// # Errors
+///
+/// [`ServeError`], with the remedy, before the first connection is taken; afterwards only if the
+/// listener fails.
+pub async fn serve(
+    config: &Config,
+    listener: TcpListener,
+    clock: Arc<dyn Clock>,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), ServeError> {
+    let cosigner = Cosigner::load(&config.cosigner_key_file)?;
+    if config.tls.renew_if_due(clock.now_ms())? {
+        tracing::info!(
+            "Renewed the self-signed certificate; its key, and so every pin, is the same"
+        );
+    }
+    let tls = config.tls.load()?;
+    let store = Store::open(&config.store.url()?).await?;
+    let address = listener.local_addr()?;
+    listener.set_nonblocking(true)?;
+    tracing::info!(
+        listen = %address,
+        cosigner = %cosigner.vkey(),
+        store.engine = store.engine_name(),
+        "The collector listens on {address}"
+    );
+    let collector = Collector {
+        store: store.clone(),
+        cosigner: Arc::new(cosigner),
+        clock: Arc::clone(&clock),
+        limits: config.limits,
+        rates: Arc::new(Rates::new(config.limits.uploads_per_minute)),
+        live_rates: Arc::new(Rates::new(config.limits.uploads_per_minute)),
+        enrolments: Arc::new(Rates::new(ENROLMENTS_PER_MINUTE)),
+        uploads: Arc::new(Semaphore::new(config.limits.uploads_at_once)),
+    };
+    let tls = RustlsConfig::from_config(tls.config);
+    let handle = Handle::new();
+    let mut server = from_tcp_rustls(listener, tls.clone())?.handle(handle.clone());
+    // Somebody who opens a connection and says nothing holds it for this long.
+    server
+        .http_builder()
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(Duration::from_secs(30));
+    let serving = server.serve(router(collector).into_make_service());
+    let stopping = async {
+        shutdown.await;
+        tracing::info!("Stopping: requests under way may end");
+        handle.graceful_shutdown(Some(STOP));
+        // The renewal below never ends by itself; the server ends both.
+        std::future::pending::<()>().await;
+    };
+    let outcome = tokio::select! {
+        outcome = serving => outcome,
+        () = stopping => Ok(()),
+        () = keep_certificate(&config.tls, &tls, &*clock) => Ok(()),
+    };
+    store.close().await;
+    tracing::info!("Stopped");
+    Ok(outcome?)
+}
+
+/// Looks every six hours whether the certificate is to be renewed. Never ends.
+async fn keep_certificate(files: &TlsFiles, serving: &RustlsConfig, clock: &dyn Clock) {
+    let mut looks = tokio::time::interval(Duration::from_secs(6 * 3600));
+    looks.tick().await;
+    loop {
+        looks.tick().await;
+        let renewed = files.renew_if_due(clock.now_ms());
+        match renewed.and_then(|renewed| renewed.then(|| files.load()).transpose()) {
+            Ok(None) => {}
+            Ok(Some(tls)) => {
+                serving.reload_from_config(tls.config);
+                tracing::info!("Renewed the self-signed certificate; its key is the same");
+            }
+            // The old one still serves; gateways that pin the key do not mind its end.
+            Err(error) => tracing::error!(
+                error = crate::answer::error_chain(&error),
+                "The certificate could not be renewed"
+            ),
+        }
+    }
+}
+
+fn router(collector: Collector) -> Router {
+    Router::new()
+        .route("/healthz", get(health))
+        .route("/v1/enrol", post(enrol::enrol))
+        .route("/v1/logs/{id}/entries", post(ingest::entries))
+        .route("/v1/logs/{id}/live", post(live::post))
+        .route("/v1/logs/{id}/head", get(mirror::head))
+        .route("/logs/{id}/checkpoint", get(mirror::checkpoint))
+        .route("/logs/{id}/tile/{*path}", get(mirror::tile))
+        .route("/logs/{id}/payload/{index}", get(mirror::payload))
+        .fallback(async || Answer::not_found("no such address"))
+        .layer(CatchPanicLayer::new())
+        .with_state(collector)
+}
+
+/// Whether the collector can do its work: 200 if the store answers.
+async fn health(State(collector): State<Collector>) -> Result<&'static str, Answer> {
+    collector.store.ping().await?;
+    Ok("ok\n")
+}
