@@ -37,6 +37,7 @@ pub mod segment;
 pub mod tiles;
 pub mod unit;
 pub mod value;
+pub mod verification;
 pub mod wire;
 
 pub use rejection::Rejection;

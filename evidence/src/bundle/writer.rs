@@ -76,8 +76,9 @@ pub fn range_start_text(start: &CompactRange) -> String {
     text
 }
 
-/// Writes a bundle to a sink. The order of calls is the order of files:
-/// [`Self::begin`], then for each log [`Self::log`], all [`Self::entry`], all [`Self::payload`],
+/// Writes a bundle to a sink.
+///
+/// The order of calls is the order of files: [`Self::begin`], then for each log [`Self::log`], all [`Self::entry`], all [`Self::payload`],
 /// and at the end [`Self::finish`]. Logs come in ascending order of [`Origin::id`].
 ///
 /// Nothing is held back: after each call all its bytes are in the sink. A caller that streams to a

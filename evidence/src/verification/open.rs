@@ -1,0 +1,412 @@
+//! The start of the proof: the checkpoint, the notes, the control chain.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use super::partition::Axis;
+use super::times::Times;
+use super::{Afterwards, Event, Failure, HandOver, LogRole, Problem, Trust};
+use crate::bundle::{
+    BundleLog, Control as ControlFiles, DISCLOSURE_ALL, ReadAt, parse_range_start,
+};
+use crate::chain::Chain;
+use crate::control::{Control, approval_message};
+use crate::entry::{Body, ControlBody, Entry, MOST_ENTRY_BYTES};
+use crate::hash::{Hash, Origin, leaf_hash};
+use crate::merkle::CompactRange;
+use crate::note::{Note, Vkey};
+use crate::proof::TlogProof;
+
+/// The longest control body that is read.
+const MOST_BLOB_BYTES: u64 = 16 << 20;
+
+/// The proof of one log, in progress.
+#[derive(Debug)]
+pub struct LogVerifier<'a> {
+    pub(super) files: &'a BundleLog,
+    pub(super) trust: &'a Trust,
+    pub(super) role: LogRole,
+    pub(super) origin: Origin,
+    pub(super) chain: Chain,
+    pub(super) size: u64,
+    pub(super) root: Hash,
+    pub(super) first: u64,
+    /// All control entries below the size.
+    pub(super) controls: Vec<Known>,
+    /// The next of them to pass.
+    pub(super) next_control: usize,
+    pub(super) blobs: HashMap<Hash, Vec<u8>>,
+    pub(super) afterwards: Afterwards,
+    /// Approved entries and by whom.
+    pub(super) approvals: BTreeMap<u64, String>,
+    pub(super) times: Times,
+    pub(super) next_root: usize,
+    pub(super) roots_met: u64,
+    pub(super) hand_over: Option<HandOver>,
+    pub(super) axes: BTreeMap<u16, Axis>,
+    /// Streams that were being sampled when the bundle's entries begin.
+    pub(super) sampled_at_start: Vec<u16>,
+    /// For each of the role's points, what of time its stream covers.
+    pub(super) covered: Vec<Option<(i64, i64)>>,
+    pub(super) found: Vec<bool>,
+    /// Per stream, the role's points it carries under the configuration in force.
+    pub(super) carried: BTreeMap<u16, Vec<usize>>,
+    /// Streams that carried one of the role's points at any time.
+    pub(super) relevant: BTreeSet<u16>,
+    pub(super) keys: Vec<KeyUse>,
+    pub(super) events: Vec<Event>,
+    pub(super) dropped: u64,
+    pub(super) entries_read: u64,
+    pub(super) payload_read: u64,
+}
+
+/// A control entry whose place in the tree is proven.
+#[derive(Debug)]
+pub(super) struct Known {
+    pub(super) index: u64,
+    pub(super) leaf: Hash,
+    pub(super) control: Control,
+    /// The leaf hash of its body, when that is a blob.
+    pub(super) blob: Option<Hash>,
+}
+
+/// How long an entry key was in use.
+#[derive(Debug)]
+pub(super) struct KeyUse {
+    pub(super) id: [u8; 8],
+    pub(super) clock_ms: Option<(u64, u64)>,
+}
+
+impl<'a> LogVerifier<'a> {
+    /// Checks 1 to 3: the final checkpoint under the anchor key and the policy, the form of the start
+    /// hashes, and the chain of control entries from genesis to the checkpoint's size.
+    ///
+    /// # Errors
+    /// The first [`Failure`].
+    pub fn open(
+        source: &dyn ReadAt,
+        files: &'a BundleLog,
+        anchor: &Vkey,
+        trust: &'a Trust,
+        role: LogRole,
+    ) -> Result<Self, Failure> {
+        Self::open_named(source, files, anchor, trust, role)
+            .map_err(|failure| failure.of_log(anchor.name()))
+    }
+
+    fn open_named(
+        source: &dyn ReadAt,
+        files: &'a BundleLog,
+        anchor: &Vkey,
+        trust: &'a Trust,
+        role: LogRole,
+    ) -> Result<Self, Failure> {
+        check_texts(source, files, anchor)?;
+        let note = files
+            .checkpoint
+            .read(source, u64::try_from(Note::MAX_BYTES).unwrap_or(u64::MAX))
+            .map_err(Failure::new)?;
+        let (times, checkpoint) = Times::read(source, files, &note, anchor, trust)?;
+        let range_start = files
+            .range_start
+            .read(source, 8_192)
+            .map_err(Failure::new)?;
+        let start = parse_range_start(&range_start).and_then(|start| {
+            if start.size() < checkpoint.size {
+                Ok(start)
+            } else {
+                Err("it begins behind the last entry".to_owned())
+            }
+        });
+        let start = start.map_err(|error| {
+            Failure::new(Problem::RangeStart(error))
+                .at(&files.range_start.path, files.range_start.offset)
+        })?;
+        let blobs = read_blobs(source, files)?;
+        let mut raw: Vec<(u64, Vec<u8>, Option<Hash>)> = Vec::with_capacity(files.controls.len());
+        for control in &files.controls {
+            let (entry, blob) = proven(source, control, &note)?;
+            raw.push((control.index, entry, blob));
+        }
+        let used = |hash: &Hash| raw.iter().any(|(_, _, blob)| blob.as_ref() == Some(hash));
+        if let Some((_, file)) = files.blobs.iter().find(|(hash, _)| !used(hash)) {
+            let problem =
+                Problem::LeftOver(format!("`{}` is the body of no control entry", file.path));
+            return Err(Failure::new(problem).at(&file.path, file.offset));
+        }
+        let origin = checkpoint.origin;
+        let body = |blob: &Option<Hash>| {
+            blob.as_ref()
+                .and_then(|hash| blobs.get(hash))
+                .map(Vec::as_slice)
+        };
+        let resume = |range: CompactRange| {
+            let size = range.size();
+            let before = raw.iter().filter(move |(index, _, _)| *index < size);
+            Chain::resume(
+                origin.clone(),
+                range,
+                before.map(|(_, entry, blob)| (entry.as_slice(), body(blob))),
+            )
+            .map_err(|(index, rejection)| {
+                let failure = Failure::new(rejection).of_entry(index);
+                match files.controls.iter().find(|control| control.index >= index) {
+                    Some(control) => failure.at(&control.entry.path, control.entry.offset),
+                    None => failure,
+                }
+            })
+        };
+        // The whole control chain first; its subtree hashes play no part, only its length does.
+        let ones = usize::try_from(checkpoint.size.count_ones()).unwrap_or(64);
+        let whole = CompactRange::from_parts(checkpoint.size, vec![Hash([0; 32]); ones])
+            .map_err(|error| Failure::new(Problem::Checkpoint(error.to_string())))?;
+        let end = resume(whole)?;
+        if end
+            .genesis()
+            .is_none_or(|genesis| genesis.log_key != *anchor.key())
+        {
+            let problem = "the genesis entry names another log key than the anchor".to_owned();
+            return Err(Failure::new(Problem::Checkpoint(problem)).of_entry(0));
+        }
+        let first = start.size();
+        let chain = if first == 0 {
+            Chain::new(origin.clone())
+        } else {
+            resume(start)?
+        };
+        let controls = known(&raw, &blobs)?;
+        let afterwards = Afterwards::new(controls.iter().map(|known| &known.control));
+        let approvals = approvals(&origin, &controls, trust);
+        let sampled_at_start = chain
+            .streams()
+            .filter(|(_, state)| state.active)
+            .map(|(id, _)| id)
+            .collect();
+        let next_control = controls.partition_point(|known| known.index < first);
+        let next_root = times.roots.partition_point(|(size, _)| *size <= first);
+        let points = role.points.len();
+        let mut verifier = Self {
+            files,
+            trust,
+            role,
+            origin,
+            chain,
+            size: checkpoint.size,
+            root: checkpoint.root,
+            first,
+            controls,
+            next_control,
+            blobs,
+            afterwards,
+            approvals,
+            times,
+            next_root,
+            roots_met: 0,
+            hand_over: None,
+            axes: BTreeMap::new(),
+            sampled_at_start,
+            covered: vec![None; points],
+            found: vec![false; points],
+            carried: BTreeMap::new(),
+            relevant: BTreeSet::new(),
+            keys: Vec::new(),
+            events: Vec::new(),
+            dropped: 0,
+            entries_read: 0,
+            payload_read: 0,
+        };
+        verifier.take_config();
+        Ok(verifier)
+    }
+
+    /// The log's name.
+    #[must_use]
+    pub const fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    /// The number of entries that will pass.
+    #[must_use]
+    pub const fn entries(&self) -> u64 {
+        self.size - self.first
+    }
+
+    /// The hand-over that this log's recovery entry states for the log it continues.
+    #[must_use]
+    pub fn continues(&self, predecessor: &Origin) -> Option<HandOver> {
+        self.controls.iter().find_map(|known| match &known.control {
+            Control::Recovery {
+                origin,
+                last_index,
+                last_leaf,
+                ..
+            } if origin == predecessor.as_str() => Some(HandOver {
+                last_index: *last_index,
+                last_leaf: *last_leaf,
+            }),
+            _ => None,
+        })
+    }
+
+    /// Ends what counts of this log at an entry; what follows is checked and not counted.
+    pub const fn ends_at(&mut self, hand_over: HandOver) {
+        self.hand_over = Some(hand_over);
+    }
+
+    /// Finds the plan's points in the configuration in force.
+    pub(super) fn take_config(&mut self) {
+        let Some(config) = self.chain.config() else {
+            return;
+        };
+        self.carried.clear();
+        for (number, name) in self.role.points.iter().enumerate() {
+            if let Some((_, point)) = config.config.point(name) {
+                self.carried.entry(point.stream).or_default().push(number);
+                self.relevant.insert(point.stream);
+                if let Some(found) = self.found.get_mut(number) {
+                    *found = true;
+                }
+            }
+        }
+    }
+}
+
+fn check_texts(source: &dyn ReadAt, files: &BundleLog, anchor: &Vkey) -> Result<(), Failure> {
+    let contents = |path: &str, offset: u64, problem: &str| {
+        let bundle = crate::bundle::BundleError::Contents {
+            path: path.to_owned(),
+            problem: problem.to_owned(),
+        };
+        Failure::new(Problem::Bundle(bundle)).at(path, offset)
+    };
+    let name = files.origin.read(source, 1_024).map_err(Failure::new)?;
+    if name != format!("{}\n", anchor.name()).as_bytes()
+        || crate::hash::sha256(anchor.name().as_bytes()) != files.id
+    {
+        return Err(contents(
+            &files.origin.path,
+            files.origin.offset,
+            "it is not the name of the folder's log",
+        ));
+    }
+    let disclosure = files.disclosure.read(source, 1_024).map_err(Failure::new)?;
+    if disclosure != DISCLOSURE_ALL.as_bytes() {
+        let problem = "only class A (all points disclosed) can be checked in this version";
+        return Err(contents(
+            &files.disclosure.path,
+            files.disclosure.offset,
+            problem,
+        ));
+    }
+    Ok(())
+}
+
+fn read_blobs(source: &dyn ReadAt, files: &BundleLog) -> Result<HashMap<Hash, Vec<u8>>, Failure> {
+    let mut blobs = HashMap::new();
+    for (hash, file) in &files.blobs {
+        let bytes = file.read(source, MOST_BLOB_BYTES).map_err(Failure::new)?;
+        if leaf_hash(&bytes) != *hash {
+            let problem = Problem::Entry(crate::Rejection::PayloadRootDiffers);
+            return Err(Failure::new(problem).at(&file.path, file.offset));
+        }
+        blobs.insert(*hash, bytes);
+    }
+    Ok(blobs)
+}
+
+/// A control entry whose inclusion in the final checkpoint's tree was checked, and the name of its blob.
+fn proven(
+    source: &dyn ReadAt,
+    files: &ControlFiles,
+    note: &[u8],
+) -> Result<(Vec<u8>, Option<Hash>), Failure> {
+    let refuse = |problem: String| {
+        Failure::new(Problem::ControlProof(problem))
+            .of_entry(files.index)
+            .at(&files.proof.path, files.proof.offset)
+    };
+    let most = u64::try_from(MOST_ENTRY_BYTES).unwrap_or(u64::MAX);
+    let bytes = files.entry.read(source, most).map_err(Failure::new)?;
+    let at_entry = |rejection| {
+        Failure::new(Problem::Entry(rejection))
+            .of_entry(files.index)
+            .at(&files.entry.path, files.entry.offset)
+    };
+    let entry = Entry::parse(&bytes).map_err(at_entry)?.entry;
+    let most = u64::try_from(TlogProof::MAX_BYTES).unwrap_or(u64::MAX);
+    let proof = files.proof.read(source, most).map_err(Failure::new)?;
+    let proof = TlogProof::parse(&proof).map_err(|error| refuse(error.to_string()))?;
+    if proof.checkpoint.to_bytes() != note {
+        return Err(refuse(
+            "it leads to another checkpoint than the bundle's".to_owned(),
+        ));
+    }
+    if proof.index != files.index || entry.index != files.index {
+        return Err(refuse(format!("it is about entry {}", proof.index)));
+    }
+    proof
+        .verify(&leaf_hash(&bytes))
+        .map_err(|error| refuse(error.to_string()))?;
+    let blob = match entry.body {
+        Body::Control {
+            body: ControlBody::Payload(payload),
+            ..
+        } => Some(payload.root),
+        _ => None,
+    };
+    Ok((bytes, blob))
+}
+
+/// The control entries, read; the chain has accepted every one of them.
+fn known(
+    raw: &[(u64, Vec<u8>, Option<Hash>)],
+    blobs: &HashMap<Hash, Vec<u8>>,
+) -> Result<Vec<Known>, Failure> {
+    raw.iter()
+        .map(|(index, bytes, blob)| {
+            let entry = Entry::parse(bytes).map_err(Failure::new)?.entry;
+            let Body::Control { kind, body } = entry.body else {
+                return Err(Failure::new(Problem::ControlDiffers).of_entry(*index));
+            };
+            let control = match (&body, blob.as_ref().and_then(|hash| blobs.get(hash))) {
+                (ControlBody::Inline(bytes), _) | (ControlBody::Payload(_), Some(bytes)) => {
+                    Control::decode(kind, bytes)
+                }
+                (ControlBody::Payload(_), None) => Err(crate::Rejection::PayloadMissing),
+            };
+            let control = control.map_err(|rejection| Failure::new(rejection).of_entry(*index))?;
+            Ok(Known {
+                index: *index,
+                leaf: leaf_hash(bytes),
+                control,
+                blob: *blob,
+            })
+        })
+        .collect()
+}
+
+/// The entries that a key the verifier accepts has approved.
+fn approvals(origin: &Origin, controls: &[Known], trust: &Trust) -> BTreeMap<u64, String> {
+    let mut approved = BTreeMap::new();
+    for known in controls {
+        let Control::Approval {
+            index,
+            leaf,
+            key,
+            signature,
+        } = &known.control
+        else {
+            continue;
+        };
+        let entry = controls
+            .iter()
+            .find(|control| control.index == *index && control.leaf == *leaf);
+        let message = approval_message(origin, *index, leaf);
+        if entry.is_some()
+            && trust.approvers.contains(key)
+            && key.verify(&message, signature).is_ok()
+        {
+            approved.insert(*index, crate::hash::to_hex(&key.key_id()));
+        }
+    }
+    approved
+}
