@@ -119,3 +119,9 @@ fn the_proof_file_of_the_example_is_written_and_read_byte_for_byte() {
         .unwrap();
     assert_eq!((quorum.met, quorum.time), (true, Some(1_767_225_600)));
 }
+
+#[test]
+fn the_format_text_shows_this_proof_file() {
+    let format = include_str!("../FORMAT.md");
+    assert!(format.contains(PROOF), "section T1 of FORMAT.md");
+}
