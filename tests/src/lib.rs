@@ -7,6 +7,7 @@
 
 pub mod broker;
 pub mod gateway_config;
+pub mod history;
 pub mod modbus_server;
 pub mod mqtt_publisher;
 pub mod peers;
