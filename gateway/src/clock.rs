@@ -12,7 +12,7 @@
 //! | `ntp`, `auto` | NTP | chrony's `tracking`, timesyncd's mark of this boot, or the kernel's synchronised flag as `timedatectl` reads it | that the servers told the truth (plain NTP is not authenticated) |
 //! | `gnss` | GNSS | the same flags; that the reference is a GNSS receiver is the operator's declaration | that the receiver was not spoofed |
 //! | `rtc` | free-running | the operator's declaration that a battery-backed clock exists | when it was last set |
-//! | `trust_system` | free-running | nothing; for containers and development | anything |
+//! | `system` | free-running | nothing; for containers and development | anything |
 //!
 //! After synchronisation is lost the status becomes *free-running* and the stated error grows by
 //! 100 ppm, never back to unset before the next start.
@@ -79,7 +79,11 @@ impl fmt::Display for UtcDay {
         let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
         let month_from_march = (5 * of_year + 2) / 153;
         let day = of_year - (153 * month_from_march + 2) / 5 + 1;
-        let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+        let month = if month_from_march < 10 {
+            month_from_march + 3
+        } else {
+            month_from_march - 9
+        };
         let year = year_of_era + era * 400 + u64::from(month <= 2);
         write!(f, "{year:04}-{month:02}-{day:02}")
     }

@@ -13,6 +13,8 @@ use evidence::hash::Origin;
 use toml::Spanned;
 use toml::de::DeTable;
 
+use crate::clock::TimeSource;
+
 mod address;
 mod measurement;
 mod modbus;
@@ -40,6 +42,8 @@ pub struct GatewayConfig {
     pub segment_s: u32,
     /// How often the journal is synced: what a power cut may cost, in seconds (1–60).
     pub sync_interval_s: u32,
+    /// Where time comes from: `[clock] source`.
+    pub clock: TimeSource,
     /// Where sealed entries go; `None` = nowhere yet.
     pub collector: Option<CollectorConfig>,
     /// The bounds of the buffer.
@@ -193,6 +197,7 @@ fn read(root: &Section<'_, '_>) -> Option<GatewayConfig> {
     let buffer = root
         .section("buffer")
         .map_or_else(BufferConfig::default, |section| buffer(&section));
+    let clock = root.section("clock").map_or(TimeSource::Auto, |section| clock(&section));
     let mut names = Names::default();
     let modbus: Vec<_> = root
         .sections("modbus")
@@ -223,6 +228,7 @@ fn read(root: &Section<'_, '_>) -> Option<GatewayConfig> {
         data_dir,
         segment_s,
         sync_interval_s,
+        clock,
         collector: match collector {
             Some(collector) => Some(collector?),
             None => None,
@@ -297,6 +303,20 @@ fn collector(section: &Section<'_, '_>) -> Option<CollectorConfig> {
         url: url?.into_inner().trim_end_matches('/').to_owned(),
         ca_file,
     })
+}
+
+/// `[clock]`: what the operator declares about this machine's time.
+fn clock(section: &Section<'_, '_>) -> TimeSource {
+    let sources = [
+        ("auto", TimeSource::Auto),
+        ("ntp", TimeSource::Ntp),
+        ("gnss", TimeSource::Gnss),
+        ("rtc", TimeSource::Rtc),
+        ("system", TimeSource::TrustSystem),
+    ];
+    let source = section.choice("source", "a source of time", &sources);
+    section.finish();
+    source.map_or(TimeSource::Auto, Spanned::into_inner)
 }
 
 impl Default for BufferConfig {

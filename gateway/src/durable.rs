@@ -58,8 +58,11 @@ fn replace(path: &Path, bytes: &[u8], access: Access, sync: bool) -> io::Result<
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(error),
     }
-    let mut file =
-        OpenOptions::new().write(true).create_new(true).mode(access.mode()).open(&temporary)?;
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(access.mode())
+        .open(&temporary)?;
     file.write_all(bytes)?;
     if sync {
         file.sync_all()?;
@@ -84,7 +87,10 @@ pub fn create_file(path: &Path, bytes: &[u8], access: Access) -> io::Result<()> 
     if path.exists() {
         return Err(io::Error::new(
             io::ErrorKind::AlreadyExists,
-            format!("`{}` exists already and is never overwritten", path.display()),
+            format!(
+                "`{}` exists already and is never overwritten",
+                path.display()
+            ),
         ));
     }
     write_file(path, bytes, access)
@@ -130,10 +136,13 @@ pub fn erase_file(path: &Path) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(named(path, "erase", &error)),
     };
-    let overwritten = OpenOptions::new().write(true).open(path).and_then(|mut file| {
-        file.write_all(&vec![0; length])?;
-        file.sync_all()
-    });
+    let overwritten = OpenOptions::new()
+        .write(true)
+        .open(path)
+        .and_then(|mut file| {
+            file.write_all(&vec![0; length])?;
+            file.sync_all()
+        });
     overwritten.map_err(|error| named(path, "erase", &error))?;
     remove_file(path)
 }
@@ -151,7 +160,9 @@ pub fn read_file(path: &Path) -> io::Result<Option<Vec<u8>>> {
         Err(error) => return Err(named(path, "read", &error)),
     };
     let mut bytes = Vec::new();
-    file.take(LIMIT + 1).read_to_end(&mut bytes).map_err(|error| named(path, "read", &error))?;
+    file.take(LIMIT + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| named(path, "read", &error))?;
     if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > LIMIT {
         let error = io::Error::new(io::ErrorKind::InvalidData, "larger than 1 MiB");
         return Err(named(path, "read", &error));
@@ -199,7 +210,10 @@ fn temporary_name(path: &Path) -> io::Result<PathBuf> {
 }
 
 fn named(path: &Path, what: &str, error: &io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("cannot {what} `{}`: {error}", path.display()))
+    io::Error::new(
+        error.kind(),
+        format!("cannot {what} `{}`: {error}", path.display()),
+    )
 }
 
 #[cfg(test)]

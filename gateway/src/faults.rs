@@ -63,5 +63,7 @@ impl Faults for NoFaults {
 
 /// The error of a planned failure.
 pub(crate) fn planned(step: Step) -> sqlx::Error {
-    sqlx::Error::Io(std::io::Error::other(format!("planned failure at {step:?}")))
+    sqlx::Error::Io(std::io::Error::other(format!(
+        "planned failure at {step:?}"
+    )))
 }

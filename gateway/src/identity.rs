@@ -20,7 +20,9 @@ use crate::durable::{self, Access};
 #[non_exhaustive]
 pub enum IdentityError {
     /// `init` was never run here.
-    #[error("no identity in `{0}`; run `fieldseal-gateway init` once, on the device that will seal")]
+    #[error(
+        "no identity in `{0}`; run `fieldseal-gateway init` once, on the device that will seal"
+    )]
     Absent(PathBuf),
     /// `init` was run here before.
     #[error(
@@ -116,14 +118,23 @@ impl Identity {
         let found = String::from_utf8_lossy(&found).trim_end().to_owned();
         if found != origin.as_str() {
             let wanted = origin.as_str().to_owned();
-            return Err(IdentityError::OtherOrigin { path: dir, found, wanted });
+            return Err(IdentityError::OtherOrigin {
+                path: dir,
+                found,
+                wanted,
+            });
         }
         let log_key = read_key(&dir.join("log.key"))?;
         let entry_key = read_key(&dir.join("entry.key"))?;
         let (Some(log_key), Some(entry_key)) = (log_key, entry_key) else {
             return Err(IdentityError::Absent(dir));
         };
-        Ok(Self { dir, origin: origin.clone(), log_key, entry_key })
+        Ok(Self {
+            dir,
+            origin: origin.clone(),
+            log_key,
+            entry_key,
+        })
     }
 
     /// The line a verifier records: name, key hash and public log key.
@@ -187,7 +198,9 @@ fn seed_text(seed: &[u8; 32]) -> String {
 }
 
 fn read_key(path: &Path) -> Result<Option<SigningKey>, IdentityError> {
-    let Some(text) = durable::read_file(path)? else { return Ok(None) };
+    let Some(text) = durable::read_file(path)? else {
+        return Ok(None);
+    };
     let malformed = || IdentityError::Malformed(path.to_owned());
     let bytes = hex::decode(text.trim_ascii()).map_err(|_digits| malformed())?;
     let seed = <[u8; 32]>::try_from(bytes).map_err(|_length| malformed())?;

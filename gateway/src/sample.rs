@@ -124,7 +124,11 @@ impl PointSample {
     /// A sample read without objection.
     #[must_use]
     pub fn good(point: u16, raw: i64) -> Self {
-        Self { point, value: SampleValue::Int(raw), qualities: Vec::new() }
+        Self {
+            point,
+            value: SampleValue::Int(raw),
+            qualities: Vec::new(),
+        }
     }
 
     /// A sample without a value.
@@ -132,14 +136,27 @@ impl PointSample {
     /// `quality` must be one without value (codes 1–31); `aux` is the Modbus exception code or 0.
     #[must_use]
     pub fn absent(point: u16, quality: Quality, aux: u8) -> Self {
-        debug_assert!(!quality.has_value(), "{quality:?} is a flag, not an absence");
-        Self { point, value: SampleValue::Absent, qualities: vec![(quality, aux)] }
+        debug_assert!(
+            !quality.has_value(),
+            "{quality:?} is a flag, not an absence"
+        );
+        Self {
+            point,
+            value: SampleValue::Absent,
+            qualities: vec![(quality, aux)],
+        }
     }
 
     /// Adds a flag (codes 32–63), keeping the records ascending and unique by code.
     pub fn flag(&mut self, quality: Quality) {
-        debug_assert!(quality.has_value() && !quality.is_good(), "{quality:?} is not a flag");
-        if let Err(place) = self.qualities.binary_search_by_key(&quality, |&(present, _)| present) {
+        debug_assert!(
+            quality.has_value() && !quality.is_good(),
+            "{quality:?} is not a flag"
+        );
+        if let Err(place) = self
+            .qualities
+            .binary_search_by_key(&quality, |&(present, _)| present)
+        {
             self.qualities.insert(place, (quality, 0));
         }
     }
@@ -163,7 +180,10 @@ mod tests {
         sample.flag(Quality::STEP);
         sample.flag(Quality::SENTINEL);
         sample.flag(Quality::STEP);
-        assert_eq!(sample.qualities, vec![(Quality::SENTINEL, 0), (Quality::STEP, 0)]);
+        assert_eq!(
+            sample.qualities,
+            vec![(Quality::SENTINEL, 0), (Quality::STEP, 0)]
+        );
         assert_eq!(sample.value, SampleValue::Int(7));
     }
 }

@@ -73,8 +73,10 @@ pub fn payload(
     let messages = config.stream(stream).is_some_and(|stream| stream.messages);
     let tick_ms = config.stream(stream).map_or(1000, |stream| stream.tick_ms);
     let count = u16::try_from(end - first).map_err(|_many| SealError::TooLong(end - first))?;
-    let rows: Vec<&JournalRow> =
-        rows.iter().filter(|row| row.tick >= first && row.tick < end).collect();
+    let rows: Vec<&JournalRow> = rows
+        .iter()
+        .filter(|row| row.tick >= first && row.tick < end)
+        .collect();
     let mut bytes = Vec::new();
     let mut leaves = Vec::new();
     let points: Vec<(u16, &Point)> = config.points_of(stream).collect();
@@ -87,7 +89,10 @@ pub fn payload(
         let cells = columns.remove(&index).unwrap_or_default();
         let chunk = chunk(index, point, messages, &cells)
             .encode()
-            .map_err(|source| SealError::Column { point: point.name.clone(), source })?;
+            .map_err(|source| SealError::Column {
+                point: point.name.clone(),
+                source,
+            })?;
         leaves.push(leaf_hash(&chunk));
         bytes.extend(chunk);
     }
@@ -107,15 +112,25 @@ fn polled_columns<'a>(
     rows: &[&'a JournalRow],
 ) -> Columns<'a> {
     const NOT_POLLED: &[(Quality, u8)] = &[(Quality::NOT_POLLED, 0)];
-    let empty = Cell { offset_ms: 0, value: None, qualities: NOT_POLLED };
-    let mut columns: Columns<'a> =
-        points.iter().map(|(index, _)| (*index, vec![empty; usize::from(count)])).collect();
+    let empty = Cell {
+        offset_ms: 0,
+        value: None,
+        qualities: NOT_POLLED,
+    };
+    let mut columns: Columns<'a> = points
+        .iter()
+        .map(|(index, _)| (*index, vec![empty; usize::from(count)]))
+        .collect();
     for row in rows {
         let place = usize::try_from(row.tick - first).unwrap_or(usize::MAX);
         for sample in &row.samples {
             let column = columns.get_mut(&sample.point);
             if let Some(cell) = column.and_then(|column| column.get_mut(place)) {
-                *cell = Cell { offset_ms: 0, value: present(sample), qualities: &sample.qualities };
+                *cell = Cell {
+                    offset_ms: 0,
+                    value: present(sample),
+                    qualities: &sample.qualities,
+                };
             }
         }
     }
@@ -129,15 +144,21 @@ fn message_columns<'a>(
     tick_ms: u32,
     rows: &[&'a JournalRow],
 ) -> Columns<'a> {
-    let mut columns: Columns<'a> =
-        points.iter().map(|(index, _)| (*index, Vec::new())).collect();
+    let mut columns: Columns<'a> = points
+        .iter()
+        .map(|(index, _)| (*index, Vec::new()))
+        .collect();
     for row in rows {
         let ticks = u32::try_from(row.tick - first).unwrap_or(0);
         let offset_ms = ticks * tick_ms + row.offset_ms.min(tick_ms - 1);
         for sample in &row.samples {
             if let Some(column) = columns.get_mut(&sample.point) {
                 let qualities = &sample.qualities;
-                column.push(Cell { offset_ms, value: present(sample), qualities });
+                column.push(Cell {
+                    offset_ms,
+                    value: present(sample),
+                    qualities,
+                });
             }
         }
     }
@@ -150,7 +171,9 @@ fn present(sample: &PointSample) -> Option<&SampleValue> {
 
 fn chunk(index: u16, point: &Point, messages: bool, cells: &[Cell<'_>]) -> Chunk {
     let texts = point.format.kind == Kind::Text
-        || cells.iter().any(|cell| matches!(cell.value, Some(SampleValue::Text(_))));
+        || cells
+            .iter()
+            .any(|cell| matches!(cell.value, Some(SampleValue::Text(_))));
     let column = if texts {
         Column::Texts(fill_texts(cells.iter().map(|cell| text(point, cell.value))))
     } else {
@@ -166,11 +189,20 @@ fn chunk(index: u16, point: &Point, messages: bool, cells: &[Cell<'_>]) -> Chunk
     let exceptions = (0_u16..)
         .zip(cells)
         .flat_map(|(sample, cell)| {
-            cell.qualities.iter().map(move |&(quality, aux)| Exception { sample, quality, aux })
+            cell.qualities.iter().map(move |&(quality, aux)| Exception {
+                sample,
+                quality,
+                aux,
+            })
         })
         .collect();
     let offsets_ms = messages.then(|| cells.iter().map(|cell| cell.offset_ms).collect());
-    Chunk { point: index, offsets_ms, column, exceptions }
+    Chunk {
+        point: index,
+        offsets_ms,
+        column,
+        exceptions,
+    }
 }
 
 /// A number beside a text is written on its grid: it reads back as the same mantissa.

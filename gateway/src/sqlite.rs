@@ -3,9 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous,
-};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, Connection as _};
 
 /// The first SQLite without the WAL-reset corruption; older libraries are refused.
@@ -48,7 +46,9 @@ pub(crate) async fn open(path: &Path, mode: Mode) -> Result<SqliteConnection, sq
     };
     let mut connection = options.connect().await?;
     // The cache is per connection and there are several; 512 KiB each is plenty for appending.
-    sqlx::raw_sql("PRAGMA cache_size = -512").execute(&mut connection).await?;
+    sqlx::raw_sql("PRAGMA cache_size = -512")
+        .execute(&mut connection)
+        .await?;
     Ok(connection)
 }
 
@@ -59,12 +59,17 @@ pub(crate) async fn open(path: &Path, mode: Mode) -> Result<SqliteConnection, sq
 /// The version found, in words, when it is older than 3.51.3.
 pub(crate) async fn assert_version() -> Result<(), String> {
     let failed = |error: sqlx::Error| format!("SQLite does not start: {error}");
-    let mut memory = SqliteConnection::connect("sqlite::memory:").await.map_err(failed)?;
+    let mut memory = SqliteConnection::connect("sqlite::memory:")
+        .await
+        .map_err(failed)?;
     let version: String = sqlx::query_scalar("SELECT sqlite_version()")
         .fetch_one(&mut memory)
         .await
         .map_err(failed)?;
-    let parts: Vec<u32> = version.split('.').filter_map(|part| part.parse().ok()).collect();
+    let parts: Vec<u32> = version
+        .split('.')
+        .filter_map(|part| part.parse().ok())
+        .collect();
     if parts.as_slice() < OLDEST_SQLITE.as_slice() {
         return Err(format!(
             "SQLite {version} is older than 3.51.3, the first without the WAL-reset corruption; \

@@ -67,7 +67,9 @@ impl Axis {
     /// The monotonic time at which a tick starts; 0 when that was before the machine started.
     #[must_use]
     pub fn start_of(&self, tick: u64) -> u64 {
-        let start = self.origin_ms.saturating_add(signed(tick).saturating_mul(self.tick_ms.into()));
+        let start = self
+            .origin_ms
+            .saturating_add(signed(tick).saturating_mul(self.tick_ms.into()));
         u64::try_from(start).unwrap_or(0)
     }
 
@@ -90,7 +92,9 @@ impl Axis {
     /// The wall time at which a tick starts, in unix milliseconds, while its shift is known.
     #[must_use]
     pub fn unix_ms(&self, tick: u64) -> Option<i64> {
-        signed(tick).checked_add(self.shift?)?.checked_mul(self.tick_ms.into())
+        signed(tick)
+            .checked_add(self.shift?)?
+            .checked_mul(self.tick_ms.into())
     }
 }
 
@@ -131,7 +135,14 @@ impl Timeline {
     pub fn place(&mut self, stream: u16, tick_ms: u32, shift: i64) {
         if let Some(difference) = self.wall_minus_monotonic_ms {
             let origin_ms = shift * i64::from(tick_ms) - difference;
-            self.axes.streams.insert(stream, Axis { tick_ms, origin_ms, shift: Some(shift) });
+            self.axes.streams.insert(
+                stream,
+                Axis {
+                    tick_ms,
+                    origin_ms,
+                    shift: Some(shift),
+                },
+            );
             self.axes.generation += 1;
         }
     }
@@ -139,7 +150,14 @@ impl Timeline {
     /// Lets a stream's axis go on from `next_tick`, which starts at `monotonic_ms`, without a time.
     pub fn go_on(&mut self, stream: u16, tick_ms: u32, next_tick: u64, monotonic_ms: u64) {
         let origin_ms = signed(monotonic_ms) - signed(next_tick) * i64::from(tick_ms);
-        self.axes.streams.insert(stream, Axis { tick_ms, origin_ms, shift: None });
+        self.axes.streams.insert(
+            stream,
+            Axis {
+                tick_ms,
+                origin_ms,
+                shift: None,
+            },
+        );
         self.axes.generation += 1;
     }
 
@@ -165,7 +183,9 @@ impl Timeline {
             return Observation::Steady;
         }
         let difference = signed(now.unix_ms) - signed(monotonic_ms);
-        let Some(known) = self.wall_minus_monotonic_ms else { return Observation::FirstTime };
+        let Some(known) = self.wall_minus_monotonic_ms else {
+            return Observation::FirstTime;
+        };
         let moved = difference - known;
         if moved.abs() <= JITTER_MS {
             Observation::Steady
@@ -197,7 +217,11 @@ mod tests {
     use super::{Axis, Observation, Timeline};
 
     fn reading(unix_ms: u64) -> ClockReading {
-        ClockReading { unix_ms, status: ClockStatus::Ntp, error_ms: 5 }
+        ClockReading {
+            unix_ms,
+            status: ClockStatus::Ntp,
+            error_ms: 5,
+        }
     }
 
     #[test]
@@ -227,14 +251,29 @@ mod tests {
     #[test]
     fn two_seconds_are_followed_and_more_is_an_event() {
         let mut timeline = Timeline::default();
-        assert_eq!(timeline.observe(&reading(50_000), 0), Observation::FirstTime);
+        assert_eq!(
+            timeline.observe(&reading(50_000), 0),
+            Observation::FirstTime
+        );
         timeline.trust(&reading(50_000), 0);
         timeline.place(1, 1000, 0);
-        assert_eq!(timeline.observe(&reading(51_010), 1_000), Observation::Steady);
-        assert_eq!(timeline.observe(&reading(53_500), 1_500), Observation::Corrected(2_000));
+        assert_eq!(
+            timeline.observe(&reading(51_010), 1_000),
+            Observation::Steady
+        );
+        assert_eq!(
+            timeline.observe(&reading(53_500), 1_500),
+            Observation::Corrected(2_000)
+        );
         assert_eq!(timeline.axis(1).unwrap().tick_at(1_500), 53);
-        assert_eq!(timeline.observe(&reading(51_999), 2_000), Observation::Stepped(-2_001));
-        assert_eq!(timeline.observe(&reading(51_999), 2_000), Observation::Stepped(-2_001));
+        assert_eq!(
+            timeline.observe(&reading(51_999), 2_000),
+            Observation::Stepped(-2_001)
+        );
+        assert_eq!(
+            timeline.observe(&reading(51_999), 2_000),
+            Observation::Stepped(-2_001)
+        );
     }
 
     proptest! {

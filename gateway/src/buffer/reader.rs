@@ -128,8 +128,17 @@ impl LogReader {
         Ok(self.rows(index, index + 1, 1, usize::MAX).await?.pop())
     }
 
-    /// Index after the last row at or below `index` whose payload was dropped, counted among
-    /// `first..`: used to show what is missing. Zero when there is none.
+    /// The chain's state before the oldest row, as its file holds it; `None` for an empty directory.
+    ///
+    /// # Errors
+    ///
+    /// [`BufferError`].
+    pub async fn beginning(&self) -> Result<Option<Vec<u8>>, BufferError> {
+        let Some(oldest) = self.files().first().cloned() else { return Ok(None) };
+        day::snapshot(&oldest.path).await.map(Some).map_err(at(&oldest.path))
+    }
+
+    /// Bytes of entries and payloads in `first..end`.
     ///
     /// # Errors
     ///

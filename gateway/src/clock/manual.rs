@@ -38,7 +38,12 @@ impl ManualClock {
 
     fn new(unix_ms: u64, monotonic_ms: u64, status: ClockStatus) -> Self {
         let unix_ms = i64::try_from(unix_ms).unwrap_or(i64::MAX);
-        let time = Time { unix_ms, monotonic_ms, status, error_ms: 50 };
+        let time = Time {
+            unix_ms,
+            monotonic_ms,
+            status,
+            error_ms: 50,
+        };
         Self {
             time: Arc::new(Mutex::new(time)),
             moved: Arc::new(watch::Sender::new(monotonic_ms)),
@@ -119,7 +124,10 @@ mod tests {
         clock.advance(199);
         assert!(sleep.as_mut().now_or_never().is_none());
         clock.step(10_000);
-        assert!(sleep.as_mut().now_or_never().is_none(), "a step is not passing time");
+        assert!(
+            sleep.as_mut().now_or_never().is_none(),
+            "a step is not passing time"
+        );
         clock.advance(1);
         sleep.await;
         assert_eq!(clock.now().unix_ms, 1_010_200);

@@ -29,7 +29,11 @@ pub(super) async fn error_ms() -> Option<u64> {
     if Path::new(TIMESYNCD_MARK).exists() {
         return Some(ASSUMED_ERROR_MS);
     }
-    let flag = output("timedatectl", &["show", "--property=NTPSynchronized", "--value"]).await?;
+    let flag = output(
+        "timedatectl",
+        &["show", "--property=NTPSynchronized", "--value"],
+    )
+    .await?;
     (flag.trim() == "yes").then_some(ASSUMED_ERROR_MS)
 }
 
@@ -42,7 +46,10 @@ async fn output(program: &str, arguments: &[&str]) -> Option<String> {
         .kill_on_drop(true)
         .output();
     let output = tokio::time::timeout(PATIENCE, run).await.ok()?.ok()?;
-    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+    output
+        .status
+        .success()
+        .then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// Reads `chronyc -c tracking`: 14 fields, root delay in 11, root dispersion in 12 (seconds), leap
@@ -55,12 +62,18 @@ fn chrony_error_ms(tracking: &str) -> Option<u64> {
     if leap == "Not synchronised" {
         return None;
     }
-    let seconds = |index: usize| fields.get(index).and_then(|field| field.parse::<f64>().ok());
+    let seconds = |index: usize| {
+        fields
+            .get(index)
+            .and_then(|field| field.parse::<f64>().ok())
+    };
     let error_s = seconds(4)?.abs() + seconds(11)? + seconds(10)? / 2.0;
     if !(0.0..86_400.0).contains(&error_s) {
         return None;
     }
-    u64::try_from(Duration::from_secs_f64(error_s).as_millis()).ok().map(|ms| ms + 1)
+    u64::try_from(Duration::from_secs_f64(error_s).as_millis())
+        .ok()
+        .map(|ms| ms + 1)
 }
 
 #[cfg(test)]

@@ -84,8 +84,11 @@ impl SystemClock {
             }
             return;
         }
-        let trusted =
-            if self.source == TimeSource::Gnss { ClockStatus::Gnss } else { ClockStatus::Ntp };
+        let trusted = if self.source == TimeSource::Gnss {
+            ClockStatus::Gnss
+        } else {
+            ClockStatus::Ntp
+        };
         match synchronised::error_ms().await {
             Some(error_ms) if wall_ms() >= PLAUSIBLE_UNIX_MS => self.set_trust(trusted, error_ms),
             _ => self.free_run(),
@@ -94,7 +97,11 @@ impl SystemClock {
 
     fn set_trust(&self, status: ClockStatus, error_ms: u64) {
         let mut trust = self.trust.lock().unwrap_or_else(PoisonError::into_inner);
-        *trust = Trust { status, error_ms, known_at: Instant::now() };
+        *trust = Trust {
+            status,
+            error_ms,
+            known_at: Instant::now(),
+        };
     }
 
     /// Synchronisation is lost: what was trusted goes on by its own oscillator.
@@ -157,7 +164,10 @@ mod tests {
 
     #[test]
     fn nothing_is_trusted_before_somebody_vouches() {
-        assert_eq!(SystemClock::new(TimeSource::Auto).now().status, ClockStatus::Unset);
+        assert_eq!(
+            SystemClock::new(TimeSource::Auto).now().status,
+            ClockStatus::Unset
+        );
         let trusted = SystemClock::new(TimeSource::TrustSystem);
         assert_eq!(trusted.now().status, ClockStatus::FreeRunning);
     }

@@ -70,7 +70,11 @@ pub(super) fn decode(bytes: &[u8]) -> Option<Vec<PointSample>> {
             }
             _ => return None,
         };
-        samples.push(PointSample { point: u16::from_be_bytes(*point), value, qualities });
+        samples.push(PointSample {
+            point: u16::from_be_bytes(*point),
+            value,
+            qualities,
+        });
         rest = tail;
     }
     Some(samples)
@@ -98,9 +102,17 @@ fn take_int(bytes: &[u8]) -> Option<(i64, &[u8])> {
         return None;
     }
     let (kept, rest) = rest.split_at_checked(length)?;
-    let fill = if kept.first().is_some_and(|byte| byte & 0x80 != 0) { 0xff } else { 0 };
+    let fill = if kept.first().is_some_and(|byte| byte & 0x80 != 0) {
+        0xff
+    } else {
+        0
+    };
     let mut value = [fill; 8];
-    value.iter_mut().skip(8 - length).zip(kept).for_each(|(to, from)| *to = *from);
+    value
+        .iter_mut()
+        .skip(8 - length)
+        .zip(kept)
+        .for_each(|(to, from)| *to = *from);
     Some((i64::from_be_bytes(value), rest))
 }
 
@@ -121,8 +133,16 @@ mod tests {
             prop::collection::vec(any::<u8>(), 0..40).prop_map(SampleValue::Text),
         ];
         (any::<u16>(), value, prop::bool::ANY, any::<u8>()).prop_map(|(point, value, bad, aux)| {
-            let qualities = if bad { vec![(Quality::TIMEOUT, aux)] } else { Vec::new() };
-            PointSample { point, value, qualities }
+            let qualities = if bad {
+                vec![(Quality::TIMEOUT, aux)]
+            } else {
+                Vec::new()
+            };
+            PointSample {
+                point,
+                value,
+                qualities,
+            }
         })
     }
 

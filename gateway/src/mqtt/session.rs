@@ -98,6 +98,7 @@ pub(super) async fn run(
 
 impl Session {
     async fn handle(&mut self, event: Event) {
+        eprintln!("DBG {event:?}");
         match event {
             Event::Incoming(Packet::ConnAck(connack)) => self.connected(connack.session_present),
             Event::Incoming(Packet::SubAck(answer)) => self.subscribed(&answer),
@@ -197,6 +198,7 @@ impl Session {
         receipt.pkid = publish.pkid;
         Ack::new(move || {
             let gate = gate.lock().unwrap_or_else(PoisonError::into_inner);
+            eprintln!("DBG ack {} {}", gate.connection, connection);
             if gate.connection != connection {
                 return;
             }
@@ -261,7 +263,7 @@ impl Session {
             return;
         }
         let leave = async {
-            while let Ok(event) = events.poll().await {
+            loop { let event = events.poll().await; eprintln!("DBG farewell {event:?}"); let Ok(event) = event else { return };
                 if event == Event::Outgoing(Outgoing::Disconnect) {
                     return;
                 }

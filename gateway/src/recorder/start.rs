@@ -105,6 +105,24 @@ impl Recorder {
         Ok(recorder)
     }
 
+    /// Seals the genesis entry of a new log and closes it again: what `init` does.
+    ///
+    /// # Errors
+    ///
+    /// [`RecorderError`].
+    pub async fn begin_log(
+        settings: Settings,
+        around: Surroundings,
+    ) -> Result<(), RecorderError> {
+        let mut nothing = settings;
+        nothing.table = MeasurementConfig {
+            streams: Vec::new(),
+            devices: Vec::new(),
+            points: Vec::new(),
+        };
+        Self::open(nothing, around).await?.close().await
+    }
+
     async fn begin(&mut self, last_run: LastRun, os_boot: &str) -> Result<(), RecorderError> {
         self.place_ballast()?;
         let now = self.clock.now();
@@ -235,6 +253,9 @@ impl Recorder {
             stream.first_tick = known.unwrap_or(fresh);
         }
         let in_force = self.log.chain().config();
+        if in_force.is_none() && wanted.streams.is_empty() {
+            return Ok(());
+        }
         if in_force.is_some_and(|config| same_table(&config.config, &wanted)) {
             return Ok(());
         }

@@ -1,0 +1,485 @@
+//! Delivery: sealed entries leave in index order and are resent as the same bytes until cosigned.
+//!
+//! Only what the recorder released is read, and it is read from the files: nothing is encoded or
+//! signed here. An entry counts as acknowledged when a note with our own checkpoint text carries the
+//! collector's valid cosignature; the size is then remembered durably. Losing that memory costs one
+//! question, nothing else: the collector says how far it is.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use evidence::checkpoint::Checkpoint;
+use evidence::cosignature::verify_cosignature;
+use evidence::entry::{Freshness, FreshnessKind};
+use evidence::hash::{Origin, sha256};
+use evidence::note::{Note, Vkey};
+use evidence::wire::{Record, Upload};
+use ring::rand::SecureRandom;
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+use crate::buffer::{LogReader, Row};
+use crate::clock::Clock;
+use crate::collector::{Collector, CollectorError};
+use crate::durable::{self, Access};
+
+/// Entries in one upload at most.
+const MOST_ENTRIES: u32 = 64;
+/// Bytes of one upload at which no further entry is added.
+const MOST_BYTES: usize = 1 << 20;
+/// Bytes a second while there is a backlog: the line also carries other things.
+const BACKLOG_BYTES_PER_S: u64 = 2 << 20;
+/// The longest wait between tries, in milliseconds.
+const LONGEST_WAIT_MS: u64 = 60_000;
+/// How long sending rests after a permanent refusal, in milliseconds.
+const REFUSED_WAIT_MS: u64 = 3_600_000;
+/// How long one upload may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What a status page shows of the delivery.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeliveryStatus {
+    /// Entries below this index are acknowledged by a verified cosignature.
+    pub acknowledged: u64,
+    /// The time of the newest cosignature, in unix seconds.
+    pub cosigned_unix_s: Option<u64>,
+    /// What went wrong last, in words; `None` after a success.
+    pub error: Option<String>,
+    /// Whether it stopped until somebody looks (it tries hourly).
+    pub refused: bool,
+    /// How the collector's head stands to ours.
+    pub head: HeadState,
+}
+
+/// How the collector's head stands to ours.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HeadState {
+    /// Not asked yet, or not reached.
+    #[default]
+    Unconfirmed,
+    /// Its log is a beginning of ours.
+    Confirmed,
+    /// It has entries that we do not have.
+    Ahead,
+    /// It has other entries than we have.
+    Forked,
+}
+
+/// The durable memory of the delivery.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Memory {
+    acknowledged: u64,
+    cosigned_unix_s: Option<u64>,
+}
+
+/// The answer to an upload.
+#[derive(Debug, Deserialize)]
+struct Ack {
+    size: u64,
+    note: String,
+    #[serde(default)]
+    trail: Option<String>,
+    #[serde(default)]
+    watch_for_s: u32,
+}
+
+/// What the delivery tells the rest of the gateway.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    /// Entries below this index are acknowledged.
+    pub acknowledged: watch::Sender<u64>,
+    /// The newest verified statement to pin.
+    pub freshness: watch::Sender<Option<Freshness>>,
+    /// For how many seconds somebody watches live values.
+    pub watch_for_s: watch::Sender<u32>,
+    /// For the status page.
+    pub status: Arc<Mutex<DeliveryStatus>>,
+}
+
+/// Sends one log to one collector.
+#[derive(Debug)]
+pub struct Delivery {
+    collector: Collector,
+    origin: Origin,
+    witness: Vkey,
+    reader: LogReader,
+    released: watch::Receiver<u64>,
+    outcome: Outcome,
+    memory: PathBuf,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn SecureRandom + Send + Sync>,
+    most_entries: u32,
+    failures: u32,
+}
+
+/// What one try came to.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// Everything released is acknowledged.
+    Idle,
+    /// So many bytes were acknowledged; there may be more.
+    Sent(u64),
+    /// Try again after so many milliseconds.
+    Wait(u64),
+}
+
+impl Outcome {
+    /// Starts from what the data directory remembers.
+    ///
+    /// A damaged memory counts as none.
+    #[must_use]
+    pub fn load(data_dir: &Path) -> Self {
+        let memory = durable::read_file(&memory_path(data_dir)).ok().flatten();
+        let memory: Option<Memory> = memory.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        let acknowledged = memory.as_ref().map_or(0, |memory| memory.acknowledged);
+        let cosigned_unix_s = memory.and_then(|memory| memory.cosigned_unix_s);
+        let status = DeliveryStatus { acknowledged, cosigned_unix_s, ..DeliveryStatus::default() };
+        Self {
+            acknowledged: watch::Sender::new(acknowledged),
+            freshness: watch::Sender::new(None),
+            watch_for_s: watch::Sender::new(0),
+            status: Arc::new(Mutex::new(status)),
+        }
+    }
+
+    /// The status as it is.
+    #[must_use]
+    pub fn snapshot(&self) -> DeliveryStatus {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn change(&self, change: impl FnOnce(&mut DeliveryStatus)) {
+        change(&mut self.status.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+fn memory_path(data_dir: &Path) -> PathBuf {
+    data_dir.join("delivery.json")
+}
+
+/// What a [`Delivery`] is made of.
+#[derive(Debug)]
+pub struct DeliveryParts {
+    /// The connection.
+    pub collector: Collector,
+    /// The log's name.
+    pub origin: Origin,
+    /// The collector's cosigning key, pinned at enrolment.
+    pub witness: Vkey,
+    /// Reads the log.
+    pub reader: LogReader,
+    /// How far may be read.
+    pub released: watch::Receiver<u64>,
+    /// Where to tell.
+    pub outcome: Outcome,
+    /// Where to remember.
+    pub data_dir: PathBuf,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// For the jitter of waiting times.
+    pub random: Arc<dyn SecureRandom + Send + Sync>,
+}
+
+impl Delivery {
+    /// Prepares; sends nothing.
+    #[must_use]
+    pub fn new(parts: DeliveryParts) -> Self {
+        Self {
+            collector: parts.collector,
+            origin: parts.origin,
+            witness: parts.witness,
+            reader: parts.reader,
+            released: parts.released,
+            outcome: parts.outcome,
+            memory: memory_path(&parts.data_dir),
+            clock: parts.clock,
+            random: parts.random,
+            most_entries: MOST_ENTRIES,
+            failures: 0,
+        }
+    }
+
+    /// Delivers until the recorder is gone. Dropping the future at any point loses nothing.
+    pub async fn run(mut self) {
+        loop {
+            match self.step().await {
+                Progress::Idle => {
+                    if self.released.changed().await.is_err() {
+                        return;
+                    }
+                }
+                Progress::Sent(bytes) => {
+                    let backlog = *self.released.borrow() > *self.outcome.acknowledged.borrow();
+                    if backlog {
+                        self.pause(bytes * 1000 / BACKLOG_BYTES_PER_S).await;
+                    }
+                }
+                Progress::Wait(ms) => self.pause(ms).await,
+            }
+        }
+    }
+
+    async fn pause(&self, ms: u64) {
+        self.clock.sleep_until_monotonic(self.clock.monotonic_ms() + ms).await;
+    }
+
+    /// One try: the head is confirmed first, then one upload is sent.
+    pub async fn step(&mut self) -> Progress {
+        if self.outcome.snapshot().head != HeadState::Confirmed
+            && let Some(progress) = self.confirm().await
+        {
+            return progress;
+        }
+        let released = *self.released.borrow_and_update();
+        let from = *self.outcome.acknowledged.borrow();
+        if from >= released {
+            return Progress::Idle;
+        }
+        match self.send(from, released).await {
+            Ok(bytes) => {
+                self.failures = 0;
+                self.outcome.change(|status| {
+                    status.error = None;
+                    status.refused = false;
+                });
+                Progress::Sent(bytes)
+            }
+            Err(error) => self.failed(error),
+        }
+    }
+
+    /// Asks for the collector's head and compares; `None` when sending may go on.
+    async fn confirm(&mut self) -> Option<Progress> {
+        let released = *self.released.borrow();
+        match check_head(&self.collector, &self.witness, &mut self.reader, released).await {
+            Ok(HeadCheck::Same { size }) => {
+                self.outcome.change(|status| status.head = HeadState::Confirmed);
+                // The collector decides: what it has not stored, it has to be sent again.
+                if size < *self.outcome.acknowledged.borrow() {
+                    tracing::warn!(size, "The collector has less than it acknowledged: sending again");
+                    self.outcome.acknowledged.send_replace(size);
+                }
+                None
+            }
+            Ok(HeadCheck::Ahead { size }) => {
+                self.outcome.change(|status| status.head = HeadState::Ahead);
+                let text = format!(
+                    "the collector has {size} entries, we have {released}: an old copy of this device \
+                     was restored or it was cloned; stop it and run `fieldseal-gateway restore`"
+                );
+                Some(self.stop(text))
+            }
+            Ok(HeadCheck::Forked { size }) => {
+                self.outcome.change(|status| status.head = HeadState::Forked);
+                let text = format!(
+                    "the collector holds another history of this log at size {size}: the device was \
+                     cloned or restored; keep both and begin a new origin"
+                );
+                Some(self.stop(text))
+            }
+            Err(error) => Some(self.failed(error)),
+        }
+    }
+
+    async fn send(&mut self, from: u64, released: u64) -> Result<u64, CollectorError> {
+        let rows = self
+            .reader
+            .rows(from, released, self.most_entries, MOST_BYTES)
+            .await
+            .map_err(|error| CollectorError::Nonsense(format!("our own log: {error}")))?;
+        let Some(last) = rows.last() else { return Ok(0) };
+        let body = upload(from, &rows, last)?;
+        let bytes = u64::try_from(body.len()).unwrap_or(u64::MAX);
+        let ack: Ack =
+            self.collector.post("entries", "application/octet-stream", body, PATIENCE).await?;
+        let (size, checkpoint) = (last.index + 1, last.checkpoint.clone());
+        self.accept(&ack, size, &checkpoint)?;
+        tracing::debug!(from, to = size, bytes, "Entries were acknowledged");
+        Ok(bytes)
+    }
+
+    /// Verifies an acknowledgement and takes it in.
+    fn accept(&mut self, ack: &Ack, size: u64, checkpoint: &[u8]) -> Result<(), CollectorError> {
+        let nonsense = |why: &str| CollectorError::Nonsense(why.to_owned());
+        let note = Note::parse(ack.note.as_bytes())
+            .map_err(|error| nonsense(&format!("the note of the acknowledgement: {error}")))?;
+        let ours = Note::parse(checkpoint)
+            .map_err(|error| nonsense(&format!("our own checkpoint: {error}")))?;
+        if ack.size != size || note.text != ours.text {
+            return Err(nonsense("the acknowledgement is not for the checkpoint we sent"));
+        }
+        let time = verify_cosignature(&note, &self.witness)
+            .map_err(|error| nonsense(&format!("the cosignature: {error}")))?
+            .ok_or_else(|| nonsense("the acknowledgement carries no cosignature of the collector"))?;
+        let memory = Memory { acknowledged: size, cosigned_unix_s: Some(time) };
+        let remembered = serde_json::to_vec(&memory)
+            .map_err(std::io::Error::other)
+            .and_then(|text| durable::write_file(&self.memory, &text, Access::All));
+        if let Err(error) = remembered {
+            // Only the memory is lost; the collector tells it again.
+            tracing::warn!("The acknowledged size could not be stored: {error}");
+        }
+        self.outcome.change(|status| {
+            status.acknowledged = size;
+            status.cosigned_unix_s = Some(time);
+        });
+        self.outcome.acknowledged.send_replace(size);
+        self.outcome.watch_for_s.send_replace(ack.watch_for_s);
+        if let Some(trail) = &ack.trail {
+            self.pin(trail);
+        }
+        Ok(())
+    }
+
+    /// Pins a trail note if the collector's key signed it and it is about this log.
+    fn pin(&self, trail: &str) {
+        let ours = Note::parse(trail.as_bytes()).ok().filter(|note| {
+            verify_cosignature(note, &self.witness).is_ok_and(|time| time.is_some())
+                && Checkpoint::parse_body(&note.text).is_ok_and(|of| of.origin == self.origin)
+        });
+        if ours.is_none() {
+            tracing::warn!("The trail note does not verify and is not pinned");
+            return;
+        }
+        let hash = sha256(trail.as_bytes());
+        let freshness = Freshness { kind: FreshnessKind::CosignedNote, hash };
+        self.outcome.freshness.send_replace(Some(freshness));
+    }
+
+    /// What a failed try means for the next one.
+    fn failed(&mut self, error: CollectorError) -> Progress {
+        let released = *self.released.borrow();
+        match error {
+            CollectorError::Size { size } if size <= released => {
+                tracing::info!(size, "The collector is elsewhere: going on from there");
+                self.outcome.acknowledged.send_replace(size);
+                self.outcome.change(|status| status.head = HeadState::Unconfirmed);
+                self.back_off(None)
+            }
+            CollectorError::Size { .. } => {
+                self.outcome.change(|status| status.head = HeadState::Unconfirmed);
+                self.back_off(None)
+            }
+            CollectorError::Refused { status: 413, .. } if self.most_entries > 1 => {
+                self.most_entries /= 2;
+                Progress::Wait(0)
+            }
+            CollectorError::Refused { .. } => self.stop(error.to_string()),
+            CollectorError::Busy { retry_after, .. } => {
+                self.note_error(error.to_string());
+                self.back_off(retry_after)
+            }
+            CollectorError::Unreachable(_) | CollectorError::Nonsense(_) => {
+                self.note_error(error.to_string());
+                self.back_off(None)
+            }
+        }
+    }
+
+    fn note_error(&self, text: String) {
+        let known = self.outcome.snapshot().error;
+        if known.as_ref() != Some(&text) {
+            tracing::warn!("Not delivered: {text}");
+        }
+        self.outcome.change(|status| status.error = Some(text));
+    }
+
+    /// A permanent refusal: sampling and sealing go on, sending rests for an hour.
+    fn stop(&self, text: String) -> Progress {
+        tracing::error!("Delivery rests for an hour: {text}");
+        self.outcome.change(|status| {
+            status.error = Some(text);
+            status.refused = true;
+        });
+        Progress::Wait(REFUSED_WAIT_MS)
+    }
+
+    /// Doubling waits up to a minute, each between half and all of it, so that many gateways do not
+    /// come back at once.
+    fn back_off(&mut self, asked: Option<Duration>) -> Progress {
+        self.failures = self.failures.saturating_add(1);
+        let longest = (500_u64 << self.failures.min(8)).min(LONGEST_WAIT_MS);
+        let mut byte = [0; 2];
+        let random = self.random.fill(&mut byte).map_or(0, |()| u64::from(u16::from_be_bytes(byte)));
+        let own = longest / 2 + longest / 2 * random / 65_536;
+        let asked = asked.map_or(0, |asked| u64::try_from(asked.as_millis()).unwrap_or(u64::MAX));
+        Progress::Wait(own.max(asked.min(REFUSED_WAIT_MS)))
+    }
+}
+
+fn upload(from: u64, rows: &[Row], last: &Row) -> Result<Vec<u8>, CollectorError> {
+    let records = rows
+        .iter()
+        .map(|row| {
+            let has_none = !signs_payload(&row.entry);
+            let payload = row.payload.as_deref().or(has_none.then_some(&[][..]));
+            Record { entry: &row.entry, payload }
+        })
+        .collect();
+    Upload { old: from, note: &last.checkpoint, records }
+        .encode()
+        .map_err(|error| CollectorError::Nonsense(format!("our own upload: {error}")))
+}
+
+/// Whether an entry signs a payload, so that its absence is a loss and not its nature.
+fn signs_payload(entry: &[u8]) -> bool {
+    evidence::entry::Entry::parse(entry).is_ok_and(|signed| signed.entry.payload_ref().is_some())
+}
+
+/// How the collector's log stands to ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HeadCheck {
+    /// Its log is a beginning of ours, or all of it.
+    Same {
+        /// Its size.
+        size: u64,
+    },
+    /// It is longer than ours.
+    Ahead {
+        /// Its size.
+        size: u64,
+    },
+    /// It differs from ours.
+    Forked {
+        /// Its size.
+        size: u64,
+    },
+}
+
+/// Compares the collector's cosigned head with the log on disk.
+///
+/// # Errors
+///
+/// [`CollectorError`]; a head without the collector's valid cosignature is nonsense, not a head.
+pub async fn check_head(
+    collector: &Collector,
+    witness: &Vkey,
+    reader: &mut LogReader,
+    our_size: u64,
+) -> Result<HeadCheck, CollectorError> {
+    let nonsense = |why: String| CollectorError::Nonsense(format!("its head: {why}"));
+    let Some(bytes) = collector.get("checkpoint", Duration::from_secs(5)).await? else {
+        return Ok(HeadCheck::Same { size: 0 });
+    };
+    let note = Note::parse(&bytes).map_err(|error| nonsense(error.to_string()))?;
+    let cosigned = verify_cosignature(&note, witness).map_err(|error| nonsense(error.to_string()))?;
+    if cosigned.is_none() {
+        return Err(nonsense(String::from("it is not cosigned by the collector we know")));
+    }
+    let theirs =
+        Checkpoint::parse_body(&note.text).map_err(|error| nonsense(error.to_string()))?;
+    let size = theirs.size;
+    if size > our_size {
+        return Ok(HeadCheck::Ahead { size });
+    }
+    let Some(last) = size.checked_sub(1) else { return Ok(HeadCheck::Same { size }) };
+    match reader.row(last).await {
+        Ok(Some(row)) if row.range.root() == theirs.root => Ok(HeadCheck::Same { size }),
+        Ok(_) => Ok(HeadCheck::Forked { size }),
+        // Only acknowledged files are ever removed: what is not there any more was confirmed once.
+        Err(_gone) => Ok(HeadCheck::Same { size }),
+    }
+}
