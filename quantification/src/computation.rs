@@ -133,21 +133,6 @@ pub enum ComputationError {
         /// Whether a larger value gives more reductions.
         more: bool,
     },
-    /// A value entered by hand covers days of two intervals.
-    #[error(
-        "`{input}`: the value entered for {from} to {to} crosses a boundary of {boundary}; \
-         an amount is never shared out by days: enter one value for each side"
-    )]
-    EnteredCrosses {
-        /// The parameter and member.
-        input: String,
-        /// The first day.
-        from: String,
-        /// The last day.
-        to: String,
-        /// The interval that is crossed.
-        boundary: String,
-    },
     /// A fixed number does not hold for the whole period.
     #[error(
         "`{input}`: the fixed number holds from {from} to {to}, which does not cover the period"
@@ -378,7 +363,7 @@ impl<'a> Computation<'a> {
     /// Ends the feeding and computes the report.
     ///
     /// # Errors
-    /// A formula without a result, a contradicted direction, an entered value over a boundary,
+    /// A formula without a result, a contradicted direction, a fixed number that is not valid,
     /// overflow.
     pub fn finish(mut self) -> Result<Report, ComputationError> {
         for track in &mut self.tracks {

@@ -617,9 +617,11 @@ mod tests {
         assert_eq!(huge.plus(Exact::ONE), Err(ArithmeticError::Overflow));
         assert_eq!(huge.times(exact("10")), Err(ArithmeticError::Overflow));
         assert_eq!(
-            huge.times(exact("0.5")).unwrap().floor().mantissa(),
-            i128::MAX / 2
+            huge.times(exact("0.5")),
+            Err(ArithmeticError::Overflow),
+            "39 digits"
         );
+        assert_eq!(huge.times(exact("1.0")).unwrap(), huge);
         assert_eq!(
             huge.divided_by(exact("0.3")),
             Err(ArithmeticError::Overflow)

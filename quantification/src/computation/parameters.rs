@@ -140,7 +140,7 @@ fn check_valid(
     })
 }
 
-/// Values entered by hand: amounts lie within one interval each, states are weighted by time.
+/// Values entered by hand: an amount lies within one interval, states are weighted by time.
 fn by_hand(
     computation: &Computation<'_>,
     input: &Input,
@@ -158,26 +158,36 @@ fn by_hand(
         let start = day_start(value.from, &zone).map_err(calendar)?;
         let end = day_start(day_after(value.to).map_err(calendar)?, &zone).map_err(calendar)?;
         let number = convert(&input.label, &value.unit, value.value, &parameter.unit)?;
-        let mut parts = computation.cuts.parts(start, end).peekable();
-        if parts.peek().is_none() {
+        let parts: Vec<(usize, i64, i64)> = computation.cuts.parts(start, end).collect();
+        let Some(&(first, ..)) = parts.first() else {
             continue;
-        }
-        for (cell, from, to) in parts {
-            let (sum, known) = &mut sums[cell];
-            if mean {
+        };
+        let mut covers = true;
+        if mean {
+            for &(cell, from, to) in &parts {
                 let weighted = fits(number.times(Exact::whole(to - from)))?;
-                *sum = fits(sum.plus(weighted))?;
-            } else if (from, to) == (start, end) {
-                *sum = fits(sum.plus(number))?;
-            } else {
-                return Err(ComputationError::EnteredCrosses {
-                    input: input.label.clone(),
-                    from: value.from.to_string(),
-                    to: value.to.to_string(),
-                    boundary: computation.cells[cell].label.clone(),
-                });
+                sums[cell].0 = fits(sums[cell].0.plus(weighted))?;
             }
-            *known += to - from;
+        } else {
+            let whole = parts.as_slice() == [(first, start, end)];
+            // An amount over a boundary belongs to neither side: what costs counts whole, what
+            // earns not at all, until a person enters one value for each side.
+            covers = whole || parameter.direction == Some(Direction::Costs);
+            if covers {
+                sums[first].0 = fits(sums[first].0.plus(number))?;
+            }
+            if !whole {
+                crossing(
+                    &input.label,
+                    value,
+                    &computation.cells[first].label,
+                    covers,
+                    notes,
+                );
+            }
+        }
+        for (cell, from, to) in parts.into_iter().filter(|_| covers) {
+            sums[cell].1 += to - from;
             covered.push((from, to));
         }
         report.entered.push(EnteredReport {
@@ -225,6 +235,20 @@ fn by_hand(
         );
     }
     Ok(())
+}
+
+fn crossing(input: &str, value: &Entered, interval: &str, counts: bool, notes: &mut Notes) {
+    let what = if counts {
+        "counts whole, since it costs"
+    } else {
+        "does not count"
+    };
+    let text = format!(
+        "the amount entered for {} to {} reaches beyond {interval} or the period and {what}; \
+         an amount is never shared out by days: enter one value for each side of the boundary",
+        value.from, value.to
+    );
+    notes.block("entered-crosses", input, text);
 }
 
 const fn option(option: MonitoringOption) -> &'static str {

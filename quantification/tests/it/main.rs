@@ -1,0 +1,14 @@
+//! Whole computations: segments in, report out.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+mod entered;
+mod examples;
+mod gaps;
+mod golden;
+mod hand_over;
+mod inputs;
+mod messages;
+mod properties;
+mod support;
+mod warnings;
+mod worked;
