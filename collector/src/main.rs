@@ -4,6 +4,7 @@ use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use collector::ServeError;
 use collector::cli::Args;
 use collector::config::ConfigError;
 use tracing_subscriber::EnvFilter;
@@ -31,7 +32,10 @@ async fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             complain(&error);
-            let mistaken = error.chain().any(|cause| cause.is::<ConfigError>());
+            let mistaken = error.chain().any(|cause| {
+                cause.is::<ConfigError>()
+                    || matches!(cause.downcast_ref(), Some(ServeError::Config(_)))
+            });
             if mistaken {
                 ExitCode::from(USAGE)
             } else {
