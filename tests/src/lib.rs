@@ -6,6 +6,7 @@
 //! [`mqtt_publisher`], all of them together in [`plant`]), and some are other people's ([`peers`]).
 
 pub mod broker;
+pub mod commands;
 pub mod gateway_config;
 pub mod history;
 pub mod modbus_server;

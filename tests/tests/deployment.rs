@@ -4,6 +4,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use system_tests::commands;
+
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
@@ -29,8 +31,17 @@ fn every_unit_starts_the_program_it_is_named_after_with_that_programs_file() {
     for (path, text) in units() {
         let name = path.file_stem().unwrap().to_str().unwrap();
         let room = name.strip_prefix("fieldseal-").unwrap();
-        let start = format!("ExecStart=/usr/bin/{name} run --config /etc/fieldseal/{room}.toml");
-        assert!(text.lines().any(|line| line == start), "{name}: {start}");
+        let start = text
+            .lines()
+            .find_map(|line| line.strip_prefix("ExecStart="))
+            .unwrap();
+        let command = start.strip_prefix("/usr/bin/").unwrap();
+        assert!(command.starts_with(&format!("{name} ")), "{start}");
+        assert!(
+            command.contains(&format!("/etc/fieldseal/{room}.toml")),
+            "{start}"
+        );
+        commands::parses(command).unwrap();
         let manifest = std::fs::read_to_string(root().join(room).join("Cargo.toml")).unwrap();
         let manifest: toml::Table = manifest.parse().unwrap();
         let binary = manifest["bin"].as_array().unwrap()[0]["name"].as_str();

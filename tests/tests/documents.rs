@@ -5,6 +5,9 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
+use gateway::config::GatewayConfig;
+use system_tests::commands;
+
 /// A file longer than this is split.
 const MOST_LINES: usize = 800;
 
@@ -272,6 +275,53 @@ fn shell_blocks_name_only_files_that_exist() {
         project_paths("deploy/demo --port 1 # tests/x\ncat /etc/y docs/z"),
         ["deploy/demo"]
     );
+}
+
+#[test]
+fn every_command_of_our_programs_in_a_document_is_one_they_accept() {
+    let mut checked = 0;
+    for (path, markdown) in with_extension(&["md"]) {
+        for block in blocks(&markdown) {
+            if block.language != "sh" {
+                continue;
+            }
+            for line in block.text.replace("\\\n", " ").lines() {
+                if line.starts_with("fieldseal-") {
+                    checked += 1;
+                    let parsed = commands::parses(line);
+                    assert!(
+                        parsed.is_ok(),
+                        "{}:{}: {}",
+                        shown(&path),
+                        block.line,
+                        parsed.unwrap_err()
+                    );
+                }
+            }
+        }
+    }
+    assert!(checked > 10, "only {checked} commands found");
+}
+
+#[test]
+fn every_configuration_in_a_document_is_one_its_program_accepts() {
+    let mut checked = 0;
+    for (path, markdown) in with_extension(&["md"]) {
+        for block in blocks(&markdown) {
+            if block.text.starts_with("# gateway.toml\n") {
+                checked += 1;
+                let parsed = GatewayConfig::parse("gateway.toml", &block.text);
+                assert!(
+                    parsed.is_ok(),
+                    "{}:{}: {}",
+                    shown(&path),
+                    block.line,
+                    parsed.unwrap_err()
+                );
+            }
+        }
+    }
+    assert!(checked > 0, "no gateway.toml found");
 }
 
 #[test]
