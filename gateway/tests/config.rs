@@ -21,7 +21,9 @@ fn with_point(point: &str) -> String {
 const POINT: &str = "name = \"p\"\ntable = \"holding\"\naddress = 0\ntype = \"u16\"\ndecimals = 1\nunit = \"kWh\"\nkind = \"register\"\n";
 
 fn problems(text: &str) -> String {
-    GatewayConfig::parse("gateway.toml", text).unwrap_err().to_string()
+    GatewayConfig::parse("gateway.toml", text)
+        .unwrap_err()
+        .to_string()
 }
 
 /// The message for one changed line of a correct point, which must be the only one.
@@ -39,16 +41,26 @@ fn the_example_is_complete_and_correct() {
     table.validate().unwrap();
     let sealed = MeasurementConfig::decode(&table.encode()).unwrap();
     assert_eq!(sealed, table, "the table survives being sealed");
-    let streams: Vec<_> =
-        table.streams.iter().map(|s| (s.id, s.tick_ms, s.first_tick, s.messages)).collect();
-    assert_eq!(streams, [
-        (1, 1_000, 10, false),
-        (10, 10_000, 100, false),
-        (10_000, 1_000, 100_000, true)
-    ]);
+    let streams: Vec<_> = table
+        .streams
+        .iter()
+        .map(|s| (s.id, s.tick_ms, s.first_tick, s.messages))
+        .collect();
+    assert_eq!(
+        streams,
+        [
+            (1, 1_000, 10, false),
+            (10, 10_000, 100, false),
+            (10_000, 1_000, 100_000, true)
+        ]
+    );
     let point = |name: &str| table.point(name).unwrap().1;
     let modbus = |name: &str| match point(name).source {
-        Source::Modbus { table, address, words } => (table, address, words),
+        Source::Modbus {
+            table,
+            address,
+            words,
+        } => (table, address, words),
         Source::Message { .. } => panic!("{name} is polled"),
     };
     assert_eq!(modbus("co2-mass-flow"), (Table::Holding, 0, 1));
@@ -65,7 +77,9 @@ fn the_example_is_complete_and_correct() {
 #[test]
 fn every_key_of_the_example_is_refused_when_misspelt() {
     for (number, line) in EXAMPLE.lines().enumerate() {
-        let Some((key, _)) = line.split_once(" = ") else { continue };
+        let Some((key, _)) = line.split_once(" = ") else {
+            continue;
+        };
         if key.starts_with('#') {
             continue;
         }
@@ -75,7 +89,10 @@ fn every_key_of_the_example_is_refused_when_misspelt() {
         let message = problems(&text);
         let expected = format!("gateway.toml:{}:1: ", number + 1);
         assert!(message.contains(&expected), "{key}: {message}");
-        assert!(message.contains(&format!("did you mean `{key}`?")), "{key}: {message}");
+        assert!(
+            message.contains(&format!("did you mean `{key}`?")),
+            "{key}: {message}"
+        );
     }
 }
 
@@ -88,17 +105,25 @@ fn all_mistakes_of_a_file_come_in_one_message_in_the_order_of_the_lines() {
     );
     let message = problems(&text);
     let lines: Vec<&str> = message.lines().collect();
-    assert_eq!(lines, [
-        "gateway.toml:4:1: gateway.segmnt_s: unknown key; allowed in [gateway]: data_dir, origin, \
+    assert_eq!(
+        lines,
+        [
+            "gateway.toml:4:1: gateway.segmnt_s: unknown key; allowed in [gateway]: data_dir, origin, \
          segment_s, sync_interval_s; did you mean `segment_s`?",
-        "gateway.toml:9:16: modbus.address_base: `4X` is not an address base; allowed: pdu, 4x; did you mean `4x`?",
-        lines[2],
-        lines[3],
-        "gateway.toml:18:9: modbus.point.scale: a float is not exact; write the digits as a text: scale = \"0.1\"",
-    ]);
-    assert!(lines[2].starts_with("gateway.toml:14:8: modbus.point.type: `u17` is not a type; allowed: u16, i16, "));
+            "gateway.toml:9:16: modbus.address_base: `4X` is not an address base; allowed: pdu, 4x; did you mean `4x`?",
+            lines[2],
+            lines[3],
+            "gateway.toml:18:9: modbus.point.scale: a float is not exact; write the digits as a text: scale = \"0.1\"",
+        ]
+    );
+    assert!(lines[2].starts_with(
+        "gateway.toml:14:8: modbus.point.type: `u17` is not a type; allowed: u16, i16, "
+    ));
     assert!(lines[2].ends_with("did you mean `u16`?"), "{}", lines[2]);
-    assert!(lines[3].starts_with("gateway.toml:16:8: modbus.point.unit: `kwh` is not a unit; allowed: "));
+    assert!(
+        lines[3]
+            .starts_with("gateway.toml:16:8: modbus.point.unit: `kwh` is not a unit; allowed: ")
+    );
     assert!(lines[3].ends_with("did you mean `kWh`?"), "{}", lines[3]);
 }
 
@@ -128,7 +153,10 @@ fn a_point_alone_is_judged() {
         "gateway.toml:13:9: modbus.point.scale: type f32 takes no scale or offset; declare the unit that the device sends"
     );
     assert_eq!(
-        problem_of_point("address = 0\ntype = \"u16\"", "address = 65535\ntype = \"u32\""),
+        problem_of_point(
+            "address = 0\ntype = \"u16\"",
+            "address = 65535\ntype = \"u32\""
+        ),
         "gateway.toml:11:11: modbus.point.address: address 65535 with 2 registers ends beyond 65535"
     );
     assert_eq!(
@@ -144,7 +172,10 @@ fn a_point_alone_is_judged() {
         "gateway.toml:14:14: modbus.point.sentinels: 65536 does not fit type u16"
     );
     assert_eq!(
-        problem_of_point("decimals = 1\n", "decimals = 1\nmin = \"5\"\nmax = \"4.9\"\n"),
+        problem_of_point(
+            "decimals = 1\n",
+            "decimals = 1\nmin = \"5\"\nmax = \"4.9\"\n"
+        ),
         "gateway.toml:15:7: modbus.point.max: max 4.9 is below min 5"
     );
     assert_eq!(
@@ -164,7 +195,13 @@ fn names_are_unique_and_the_first_use_is_shown() {
         problems(&text),
         "gateway.toml:17:8: modbus.point.name: `p` is already the name of the point in line 9; names are unique"
     );
-    let twice = format!("{0}\n{1}", with_point(POINT), with_point(POINT).replace(HEAD, "").replace("\"p\"", "\"q\""));
+    let twice = format!(
+        "{0}\n{1}",
+        with_point(POINT),
+        with_point(POINT)
+            .replace(HEAD, "")
+            .replace("\"p\"", "\"q\"")
+    );
     assert_eq!(
         problems(&twice),
         "gateway.toml:18:8: modbus.name: `m` is already the name of the device in line 5; names are unique"
@@ -183,7 +220,11 @@ fn a_sentinel_of_a_manual_becomes_the_column_value_it_shows_up_as() {
         let point = POINT.replace("u16", kind);
         let text = with_point(&format!("{point}sentinels = [{written}]\n"));
         let config = GatewayConfig::parse("gateway.toml", &text).unwrap();
-        assert_eq!(config.modbus[0].points[0].sentinels, [expected], "{kind} {written}");
+        assert_eq!(
+            config.modbus[0].points[0].sentinels,
+            [expected],
+            "{kind} {written}"
+        );
     }
 }
 
@@ -194,23 +235,67 @@ fn the_rest_of_the_file_is_judged_too() {
     let file = format!("{HEAD}{broker}");
     GatewayConfig::parse("gateway.toml", &file).unwrap();
     for (from, to, expected) in [
-        ("stale_after_s = 60\n", "", "gateway.toml:7:1: mqtt.point.stale_after_s: missing; write how many seconds a value holds when no new one comes"),
-        ("a/b", "a/#/b", "gateway.toml:9:9: mqtt.point.topic: no valid topic: at most 200 bytes; + and # stand alone between slashes, # at the end"),
-        ("host = \"h\"\n", "host = \"h\"\npassword_file = \"p\"\n", "gateway.toml:4:1: mqtt.user: missing; a password needs a user name"),
-        ("unit = \"K\"\n", "unit = \"K\"\npointer = \"a\"\n", "gateway.toml:12:11: mqtt.point.pointer: must begin with a slash: a JSON pointer names the way to the value, e.g. \"/sensors/0/flow\"; leave the key out when the message is the number"),
-        ("data_dir = \"/tmp/x\"\n", "data_dir = \"/tmp/x\"\nsegment_s = 17\n", "gateway.toml:4:13: gateway.segment_s: 17 does not divide an hour; allowed: 10, 12, 15, 16, 18, 20, 24, 25, 30, 36, 40, 45, 48, 50, 60, 72, 75, 80, 90, 100, 120, 144, 150, 180, 200, 225, 240, 300"),
-        ("example.com/gw/1", "a b", "gateway.toml:2:10: gateway.origin: "),
-        ("[[mqtt]]", "[collector]\nurl = \"http://c\"\n[[mqtt]]", "gateway.toml:5:7: collector.url: must begin with https://: readings never travel in the clear"),
-        ("[[mqtt]]", "[buffer]\npolicy = \"drop\"\n[[mqtt]]", "gateway.toml:5:10: buffer.policy: `drop` is not a policy; allowed: stop, drop_oldest"),
-        ("[[mqtt]]", "[mqtt]", "gateway.toml:4:1: mqtt: expected tables [[mqtt]], found a table"),
+        (
+            "stale_after_s = 60\n",
+            "",
+            "gateway.toml:7:1: mqtt.point.stale_after_s: missing; write how many seconds a value holds when no new one comes",
+        ),
+        (
+            "a/b",
+            "a/#/b",
+            "gateway.toml:9:9: mqtt.point.topic: no valid topic: at most 200 bytes; + and # stand alone between slashes, # at the end",
+        ),
+        (
+            "host = \"h\"\n",
+            "host = \"h\"\npassword_file = \"p\"\n",
+            "gateway.toml:4:1: mqtt.user: missing; a password needs a user name",
+        ),
+        (
+            "unit = \"K\"\n",
+            "unit = \"K\"\npointer = \"a\"\n",
+            "gateway.toml:12:11: mqtt.point.pointer: must begin with a slash: a JSON pointer names the way to the value, e.g. \"/sensors/0/flow\"; leave the key out when the message is the number",
+        ),
+        (
+            "data_dir = \"/tmp/x\"\n",
+            "data_dir = \"/tmp/x\"\nsegment_s = 17\n",
+            "gateway.toml:4:13: gateway.segment_s: 17 does not divide an hour; allowed: 10, 12, 15, 16, 18, 20, 24, 25, 30, 36, 40, 45, 48, 50, 60, 72, 75, 80, 90, 100, 120, 144, 150, 180, 200, 225, 240, 300",
+        ),
+        (
+            "example.com/gw/1",
+            "a b",
+            "gateway.toml:2:10: gateway.origin: ",
+        ),
+        (
+            "[[mqtt]]",
+            "[collector]\nurl = \"http://c\"\n[[mqtt]]",
+            "gateway.toml:5:7: collector.url: must begin with https://: readings never travel in the clear",
+        ),
+        (
+            "[[mqtt]]",
+            "[buffer]\npolicy = \"drop\"\n[[mqtt]]",
+            "gateway.toml:5:10: buffer.policy: `drop` is not a policy; allowed: stop, drop_oldest",
+        ),
+        (
+            "[[mqtt]]",
+            "[mqtt]",
+            "gateway.toml:4:1: mqtt: expected tables [[mqtt]], found a table",
+        ),
     ] {
         let message = problems(&file.replacen(from, to, 1));
-        assert!(message.starts_with(expected), "{message}\nexpected\n{expected}");
+        assert!(
+            message.starts_with(expected),
+            "{message}\nexpected\n{expected}"
+        );
     }
     assert!(problems(HEAD).contains("add at least one [[modbus]] or [[mqtt]] table"));
     assert!(problems("").contains("begin with [gateway]"));
-    let overlapping = format!("{file}[[mqtt.point]]\nname = \"u\"\ntopic = \"a/+\"\ndecimals = 1\nunit = \"K\"\nkind = \"instant\"\nstale_after_s = 60\n");
-    assert!(problems(&overlapping).contains("gateway.toml:16:9: mqtt.point.topic: overlaps with `a/b` in line 9"));
+    let overlapping = format!(
+        "{file}[[mqtt.point]]\nname = \"u\"\ntopic = \"a/+\"\ndecimals = 1\nunit = \"K\"\nkind = \"instant\"\nstale_after_s = 60\n"
+    );
+    assert!(
+        problems(&overlapping)
+            .contains("gateway.toml:16:9: mqtt.point.topic: overlaps with `a/b` in line 9")
+    );
 }
 
 #[test]

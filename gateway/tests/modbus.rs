@@ -32,21 +32,40 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 fn link(port: u16, cap: Option<Duration>) -> Link {
     let host = "127.0.0.1".to_owned();
-    let options = LinkOptions { host, port, connect_delay: Duration::ZERO, cap, first_transaction: 0xFFFE };
+    let options = LinkOptions {
+        host,
+        port,
+        connect_delay: Duration::ZERO,
+        cap,
+        first_transaction: 0xFFFE,
+    };
     Link::start(options).0
 }
 
 fn read(unit: u8, address: u16, count: u16) -> Request {
-    Request { unit, span: Span { table: Table::Holding, address, count } }
+    Request {
+        unit,
+        span: Span {
+            table: Table::Holding,
+            address,
+            count,
+        },
+    }
 }
 
 async fn ask(link: &Link, request: Request, timeout: Duration) -> Result<Answer, Failure> {
-    link.ask(request, timeout, Instant::now() + PATIENCE, false).await.result
+    link.ask(request, timeout, Instant::now() + PATIENCE, false)
+        .await
+        .result
 }
 
 fn words(server: &Scripted, request: Request) -> Answer {
     let addresses = request.span.address..request.span.address + request.span.count;
-    Answer::Words(addresses.map(|address| server.register(request.unit, address)).collect())
+    Answer::Words(
+        addresses
+            .map(|address| server.register(request.unit, address))
+            .collect(),
+    )
 }
 
 #[tokio::test]
@@ -58,9 +77,27 @@ async fn each_misbehaviour_is_named_and_the_next_question_gets_its_own_answer() 
     for (act, expected) in [
         (Act::Short, length(7)),
         (Act::Long, length(11)),
-        (Act::ByteCount, Misbehaviour::ByteCount { expected: 6, found: 8 }),
-        (Act::Unit, Misbehaviour::Unit { asked: 1, answered: 2 }),
-        (Act::Function, Misbehaviour::Function { asked: 3, answered: 4 }),
+        (
+            Act::ByteCount,
+            Misbehaviour::ByteCount {
+                expected: 6,
+                found: 8,
+            },
+        ),
+        (
+            Act::Unit,
+            Misbehaviour::Unit {
+                asked: 1,
+                answered: 2,
+            },
+        ),
+        (
+            Act::Function,
+            Misbehaviour::Function {
+                asked: 3,
+                answered: 4,
+            },
+        ),
         (Act::Protocol, Misbehaviour::Protocol(1)),
         (Act::Excess, Misbehaviour::Unasked),
         (Act::Twice, Misbehaviour::Unasked),
@@ -77,14 +114,18 @@ async fn each_misbehaviour_is_named_and_the_next_question_gets_its_own_answer() 
         }
         // Whatever is left of the script is used up before the next act.
         loop {
-            if matches!(ask(&link, request, PATIENCE).await, Ok(answer) if answer == words(&server, request)) {
+            if matches!(ask(&link, request, PATIENCE).await, Ok(answer) if answer == words(&server, request))
+            {
                 break;
             }
         }
     }
     for code in [1, 2, 6, 11] {
         server.then(&[Act::Exception(code)]);
-        assert_eq!(ask(&link, request, PATIENCE).await.unwrap(), Answer::Exception(code));
+        assert_eq!(
+            ask(&link, request, PATIENCE).await.unwrap(),
+            Answer::Exception(code)
+        );
     }
 }
 
@@ -94,7 +135,10 @@ async fn a_connection_that_the_device_closes_between_questions_costs_nothing() {
     let link = link(server.port, None);
     for _ in 0..5 {
         server.then(&[Act::AnswerThenClose]);
-        assert_eq!(ask(&link, read(1, 0, 2), PATIENCE).await.unwrap(), words(&server, read(1, 0, 2)));
+        assert_eq!(
+            ask(&link, read(1, 0, 2), PATIENCE).await.unwrap(),
+            words(&server, read(1, 0, 2))
+        );
     }
     // Closed upon the question, once: asked again on a fresh connection.
     server.then(&[Act::Answer, Act::Close]);
@@ -113,7 +157,10 @@ async fn an_answer_after_the_end_of_the_tick_is_a_timeout() {
     assert!(matches!(reply.result, Err(Failure::Timeout)), "{reply:?}");
     server.epoch.store(1, Ordering::SeqCst);
     // The late answer has nothing to arrive on; the next one is of the present.
-    assert_eq!(ask(&link, read(1, 0, 1), PATIENCE).await.unwrap(), words(&server, read(1, 0, 1)));
+    assert_eq!(
+        ask(&link, read(1, 0, 1), PATIENCE).await.unwrap(),
+        words(&server, read(1, 0, 1))
+    );
 }
 
 #[tokio::test]
@@ -122,7 +169,9 @@ async fn nothing_listening_is_a_link_error_and_is_said_as_such() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         listener.local_addr().unwrap().port()
     };
-    let failure = ask(&link(port, None), read(1, 0, 1), PATIENCE).await.unwrap_err();
+    let failure = ask(&link(port, None), read(1, 0, 1), PATIENCE)
+        .await
+        .unwrap_err();
     assert!(failure.is_connect(), "{failure:?}");
 }
 
@@ -180,21 +229,47 @@ fn value(point: u16, address: u16) -> Value {
     Value {
         point,
         name: format!("p{point}"),
-        span: Span { table: Table::Holding, address, count: 1 },
-        format: Format { kind: Kind::U16, order: Order::Abcd },
+        span: Span {
+            table: Table::Holding,
+            address,
+            count: 1,
+        },
+        format: Format {
+            kind: Kind::U16,
+            order: Order::Abcd,
+        },
     }
 }
 
 fn reader(link: &Link, unit: u8, timeout: Duration, addresses: &[u16]) -> DeviceReader {
-    let limits = Limits { registers: 125, bits: 2_000, gap: 31 };
-    let values = (0..).zip(addresses).map(|(point, address)| value(point, *address)).collect();
-    DeviceReader::new(&format!("unit-{unit}"), link.clone(), unit, timeout, limits, values)
+    let limits = Limits {
+        registers: 125,
+        bits: 2_000,
+        gap: 31,
+    };
+    let values = (0..)
+        .zip(addresses)
+        .map(|(point, address)| value(point, *address))
+        .collect();
+    DeviceReader::new(
+        &format!("unit-{unit}"),
+        link.clone(),
+        unit,
+        timeout,
+        limits,
+        values,
+    )
 }
 
 fn qualities(outcomes: &[Outcome]) -> Vec<Quality> {
     outcomes
         .iter()
-        .map(|outcome| outcome.result.as_ref().map_or_else(|absence| absence.quality, |_| Quality::GOOD))
+        .map(|outcome| {
+            outcome
+                .result
+                .as_ref()
+                .map_or_else(|absence| absence.quality, |_| Quality::GOOD)
+        })
         .collect()
 }
 
@@ -209,7 +284,9 @@ async fn a_hole_in_the_register_map_is_found_once_remembered_and_costs_the_other
         for (outcome, address) in outcomes.iter().zip([1, 2, 5, 9, 14, 15]) {
             match &outcome.result {
                 Ok(raw) => assert_eq!(*raw, i64::from(server.register(1, address))),
-                Err(absence) => assert_eq!((address, absence.quality), (5, Quality::ILLEGAL_ADDRESS)),
+                Err(absence) => {
+                    assert_eq!((address, absence.quality), (5, Quality::ILLEGAL_ADDRESS))
+                }
             }
         }
     };
@@ -231,9 +308,18 @@ async fn a_device_that_refuses_long_requests_ends_up_with_one_request_per_value(
         let outcomes = device.read(Instant::now() + PATIENCE).await;
         assert_eq!(qualities(&outcomes), [Quality::GOOD; 3]);
     }
-    assert_eq!(server.requests(), [
-        (1, 1, 3), (1, 1, 1), (1, 2, 1), (1, 3, 1), (1, 1, 1), (1, 2, 1), (1, 3, 1)
-    ]);
+    assert_eq!(
+        server.requests(),
+        [
+            (1, 1, 3),
+            (1, 1, 1),
+            (1, 2, 1),
+            (1, 3, 1),
+            (1, 1, 1),
+            (1, 2, 1),
+            (1, 3, 1)
+        ]
+    );
 }
 
 #[tokio::test]
@@ -248,12 +334,19 @@ async fn a_silent_unit_is_backed_off_and_the_others_on_its_link_keep_their_rhyth
     for _ in 0..4 {
         let deadline = Instant::now() + PATIENCE;
         let (of_silent, of_alive) = tokio::join!(silent.read(deadline), alive.read(deadline));
-        assert_eq!(qualities(&of_alive), [Quality::GOOD; 2], "the other unit is not affected");
+        assert_eq!(
+            qualities(&of_alive),
+            [Quality::GOOD; 2],
+            "the other unit is not affected"
+        );
         seen.push(qualities(&of_silent));
     }
     let backed_off = vec![Quality::BACKED_OFF; 3];
     let first = vec![Quality::TIMEOUT, Quality::TIMEOUT, Quality::BACKED_OFF];
-    assert_eq!(seen, [first, backed_off.clone(), backed_off.clone(), backed_off]);
+    assert_eq!(
+        seen,
+        [first, backed_off.clone(), backed_off.clone(), backed_off]
+    );
     // It comes back by itself, after one cheap probe.
     server.speak(7);
     server.requests();
@@ -289,7 +382,8 @@ struct Meter {
 
 impl Meter {
     fn start() -> Self {
-        let python = std::env::var("FIELDSEAL_TEST_PYTHON").unwrap_or_else(|_| "python3".to_owned());
+        let python =
+            std::env::var("FIELDSEAL_TEST_PYTHON").unwrap_or_else(|_| "python3".to_owned());
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/meter.py");
         let mut process = Command::new(&python)
             .arg(script)
@@ -298,8 +392,13 @@ impl Meter {
             .spawn()
             .unwrap_or_else(|error| panic!("start {python}: {error}; set FIELDSEAL_TEST_PYTHON"));
         let mut line = String::new();
-        BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let port = line.trim().parse().expect("pymodbus prints its port; is it installed? tests/run does it");
+        BufReader::new(process.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        let port = line
+            .trim()
+            .parse()
+            .expect("pymodbus prints its port; is it installed? tests/run does it");
         Self { process, port }
     }
 }
@@ -313,7 +412,8 @@ impl Drop for Meter {
 
 /// A configuration of two units behind one address, with every type and order.
 fn config_of(port: u16) -> (GatewayConfig, Vec<(String, i64)>) {
-    let mut text = String::from("[gateway]\norigin = \"example.com/gw/1\"\ndata_dir = \"/nowhere\"\n");
+    let mut text =
+        String::from("[gateway]\norigin = \"example.com/gw/1\"\ndata_dir = \"/nowhere\"\n");
     let mut expected = Vec::new();
     for (unit, shift) in [(1_i64, 0_i64), (2, 1_000)] {
         text.push_str(&format!(
@@ -327,13 +427,25 @@ fn config_of(port: u16) -> (GatewayConfig, Vec<(String, i64)>) {
         };
         for address in (0..200).step_by(7).chain([399]) {
             for table in ["holding", "input"] {
-                point(format!("{table}-{unit}-{address}"), table, address, "type = \"u16\"", address + shift);
+                point(
+                    format!("{table}-{unit}-{address}"),
+                    table,
+                    address,
+                    "type = \"u16\"",
+                    address + shift,
+                );
             }
         }
         for address in 0..40 {
             for table in ["coil", "discrete"] {
                 let raw = i64::from(address % 3 == 0);
-                point(format!("{table}-{unit}-{address}"), table, address, "type = \"bit\"", raw);
+                point(
+                    format!("{table}-{unit}-{address}"),
+                    table,
+                    address,
+                    "type = \"bit\"",
+                    raw,
+                );
             }
         }
         let word = |address: i64| address + shift;
@@ -350,7 +462,13 @@ fn config_of(port: u16) -> (GatewayConfig, Vec<(String, i64)>) {
         }
         let four = (0..4).fold(0, |sum, place| sum << 16 | word(310 + place));
         point(format!("u64-{unit}"), "input", 310, "type = \"u64\"", four);
-        point(format!("swapped-{unit}"), "holding", 320, "type = \"u16\"\norder = \"BA\"", swapped(320));
+        point(
+            format!("swapped-{unit}"),
+            "holding",
+            320,
+            "type = \"u16\"\norder = \"BA\"",
+            swapped(320),
+        );
     }
     (GatewayConfig::parse("test", &text).unwrap(), expected)
 }
@@ -360,7 +478,9 @@ async fn registers_that_hold_their_own_address_come_out_of_a_server_by_others_un
     let meter = Meter::start();
     let (config, expected) = config_of(meter.port);
     let table = config.measurement(|_| 0);
-    let [stream] = sampling::start(&config, &SystemRandom::new()).try_into().unwrap();
+    let [stream] = sampling::start(&config, &SystemRandom::new())
+        .try_into()
+        .unwrap();
     let mut stream: sampling::PolledStream = stream;
     for tick in 0..3 {
         let samples = stream.poll(tick, Instant::now() + PATIENCE).await.samples;
@@ -368,9 +488,18 @@ async fn registers_that_hold_their_own_address_come_out_of_a_server_by_others_un
         for (index, sample) in samples.iter().enumerate() {
             let name = &table.points[index].name;
             assert_eq!(usize::from(sample.point), index);
-            assert_eq!(sample.value, SampleValue::Int(expected[index].1), "{name} {:?}", sample.qualities);
+            assert_eq!(
+                sample.value,
+                SampleValue::Int(expected[index].1),
+                "{name} {:?}",
+                sample.qualities
+            );
             // A 64-bit count of this size is read and kept, but too large to be exact everywhere.
-            let flags = if name.starts_with("u64") { vec![(Quality::OUT_OF_RANGE, 0)] } else { vec![] };
+            let flags = if name.starts_with("u64") {
+                vec![(Quality::OUT_OF_RANGE, 0)]
+            } else {
+                vec![]
+            };
             assert_eq!(sample.qualities, flags, "{name}");
             assert_eq!(*name, expected[index].0);
         }
@@ -381,19 +510,44 @@ async fn registers_that_hold_their_own_address_come_out_of_a_server_by_others_un
 async fn a_hole_of_a_server_by_others_is_an_illegal_address() {
     let meter = Meter::start();
     let point = |name: &str, address: u16| {
-        format!("[[modbus.point]]\nname = \"{name}\"\ntable = \"holding\"\naddress = {address}\ntype = \"u16\"\ndecimals = 0\nunit = \"1\"\nkind = \"instant\"\n")
+        format!(
+            "[[modbus.point]]\nname = \"{name}\"\ntable = \"holding\"\naddress = {address}\ntype = \"u16\"\ndecimals = 0\nunit = \"1\"\nkind = \"instant\"\n"
+        )
     };
     let text = format!(
         "[gateway]\norigin = \"example.com/gw/1\"\ndata_dir = \"/nowhere\"\n[[modbus]]\nname = \"m\"\nhost = \"127.0.0.1\"\nport = {}\naddress_base = \"pdu\"\ntimeout_ms = 20000\n{}{}{}",
-        meter.port, point("before", 198), point("within", 210), point("behind", 221),
+        meter.port,
+        point("before", 198),
+        point("within", 210),
+        point("behind", 221),
     );
     let config = GatewayConfig::parse("test", &text).unwrap();
-    let rows = read_once(&config, Duration::ZERO, &SystemRandom::new()).await.unwrap();
-    let lines: Vec<_> = rows.iter().map(|row| (row.point.as_str(), row.value.as_deref(), row.raw.as_deref(), row.quality.as_str())).collect();
-    assert_eq!(lines, [
-        ("before", Some("198"), Some("00C6"), "good"),
-        ("within", None, None, "illegal address: exception 2 (illegal data address)"),
-        ("behind", Some("221"), Some("00DD"), "good"),
-    ]);
+    let rows = read_once(&config, Duration::ZERO, &SystemRandom::new())
+        .await
+        .unwrap();
+    let lines: Vec<_> = rows
+        .iter()
+        .map(|row| {
+            (
+                row.point.as_str(),
+                row.value.as_deref(),
+                row.raw.as_deref(),
+                row.quality.as_str(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        lines,
+        [
+            ("before", Some("198"), Some("00C6"), "good"),
+            (
+                "within",
+                None,
+                None,
+                "illegal address: exception 2 (illegal data address)"
+            ),
+            ("behind", Some("221"), Some("00DD"), "good"),
+        ]
+    );
     assert!(gateway::read_once::table(&rows).contains("illegal address"));
 }

@@ -22,7 +22,11 @@ use broker::Broker;
 /// Points: 0 `flow` (plain number), 1 `p` and 2 `t` (two pointers into one message), 3 by pattern.
 fn config(port: u16, more: &str) -> GatewayConfig {
     let point = |name: &str, topic: &str, pointer: &str| {
-        let pointer = if pointer.is_empty() { String::new() } else { format!("pointer = \"{pointer}\"\n") };
+        let pointer = if pointer.is_empty() {
+            String::new()
+        } else {
+            format!("pointer = \"{pointer}\"\n")
+        };
         format!(
             "[[mqtt.point]]\nname = \"{name}\"\ntopic = \"{topic}\"\n{pointer}decimals = 2\nunit = \"K\"\nkind = \"instant\"\nstale_after_s = 60\nmax = \"1000\"\n"
         )
@@ -38,7 +42,10 @@ fn config(port: u16, more: &str) -> GatewayConfig {
 }
 
 fn start(broker: &Broker) -> MqttStream {
-    let [stream] = mqtt::start(&config(broker.port, "")).unwrap().try_into().unwrap();
+    let [stream] = mqtt::start(&config(broker.port, ""))
+        .unwrap()
+        .try_into()
+        .unwrap();
     stream
 }
 
@@ -53,7 +60,9 @@ async fn next(stream: &mut MqttStream) -> Message {
 }
 
 fn one(message: &Message) -> &PointSample {
-    let [sample] = message.samples.as_slice() else { panic!("{:?}", message.samples) };
+    let [sample] = message.samples.as_slice() else {
+        panic!("{:?}", message.samples)
+    };
     sample
 }
 
@@ -73,7 +82,12 @@ async fn every_message_is_kept_with_its_digits_and_its_reasons() {
     let mut stream = subscribed(&broker).await;
     let mut publisher = broker.publisher();
     let good = |mantissa| (SampleValue::Int(mantissa), vec![]);
-    let text = |digits: &str| (SampleValue::Text(digits.as_bytes().to_vec()), vec![(Quality::OFF_GRID, 0)]);
+    let text = |digits: &str| {
+        (
+            SampleValue::Text(digits.as_bytes().to_vec()),
+            vec![(Quality::OFF_GRID, 0)],
+        )
+    };
     let malformed = |detail| (SampleValue::Absent, vec![(Quality::MALFORMED, detail)]);
     let cases = [
         ("21.5", good(2_150)),
@@ -81,7 +95,10 @@ async fn every_message_is_kept_with_its_digits_and_its_reasons() {
         (" -0.25\n", good(-25)),
         ("1.5e1", good(1_500)),
         ("21.503", text("21.503")),
-        ("1000.01", (SampleValue::Int(100_001), vec![(Quality::OUT_OF_RANGE, 0)])),
+        (
+            "1000.01",
+            (SampleValue::Int(100_001), vec![(Quality::OUT_OF_RANGE, 0)]),
+        ),
         ("on", malformed(3)),
         ("", malformed(3)),
     ];
@@ -92,14 +109,25 @@ async fn every_message_is_kept_with_its_digits_and_its_reasons() {
     for (payload, (value, qualities)) in cases {
         let message = next(&mut stream).await;
         let sample = one(&message);
-        assert_eq!((sample.point, &sample.value, &sample.qualities), (0, &value, &qualities), "{payload:?}");
+        assert_eq!(
+            (sample.point, &sample.value, &sample.qualities),
+            (0, &value, &qualities),
+            "{payload:?}"
+        );
     }
     let state = r#"{"p": 3.25, "deep": [{"t": "300.1"}]}"#;
-    for (payload, p, t) in [(state, good(325), good(30_010)), ("{", malformed(1), malformed(1)), ("{}", malformed(2), malformed(2))] {
+    for (payload, p, t) in [
+        (state, good(325), good(30_010)),
+        ("{", malformed(1), malformed(1)),
+        ("{}", malformed(2), malformed(2)),
+    ] {
         publisher.publish("site/state", false, payload).await;
         let message = next(&mut stream).await;
-        let found: Vec<_> =
-            message.samples.into_iter().map(|sample| (sample.point, (sample.value, sample.qualities))).collect();
+        let found: Vec<_> = message
+            .samples
+            .into_iter()
+            .map(|sample| (sample.point, (sample.value, sample.qualities)))
+            .collect();
         assert_eq!(found, [(1, p), (2, t)], "{payload}");
     }
 }
@@ -164,7 +192,9 @@ async fn a_lost_broker_is_a_sample_and_an_old_acknowledgement_does_not_reach_the
     broker.stop();
     let marker = stream.next().await.unwrap();
     assert!(marker.ack.is_none());
-    let expected: Vec<_> = (0..4).map(|point| PointSample::absent(point, Quality::DISCONNECTED, 0)).collect();
+    let expected: Vec<_> = (0..4)
+        .map(|point| PointSample::absent(point, Quality::DISCONNECTED, 0))
+        .collect();
     assert_eq!(marker.samples, expected);
     broker.resume();
     let flow = |message: &Message| one(message).point == 0;
@@ -191,9 +221,14 @@ async fn a_message_too_large_is_seen_and_the_next_one_still_comes() {
     let broker = Broker::start();
     let mut stream = subscribed(&broker).await;
     let mut publisher = broker.publisher();
-    publisher.publish("site/flow", false, vec![b'1'; 3 << 20]).await;
+    publisher
+        .publish("site/flow", false, vec![b'1'; 3 << 20])
+        .await;
     publisher.publish("site/flow", false, "5").await;
-    assert_eq!(one(&next(&mut stream).await).qualities, [(Quality::MALFORMED, 4)]);
+    assert_eq!(
+        one(&next(&mut stream).await).qualities,
+        [(Quality::MALFORMED, 4)]
+    );
     assert_eq!(one(&next(&mut stream).await).value, SampleValue::Int(500));
 }
 
@@ -221,11 +256,25 @@ async fn topics_of_an_earlier_configuration_are_unsubscribed_and_new_ones_are_no
 #[tokio::test]
 async fn a_broker_with_tls_sees_the_gateways_certificate() {
     let file = |dir: &Path, name: &str, text: &str| {
-        std::fs::File::create(dir.join(name)).unwrap().write_all(text.as_bytes()).unwrap();
+        std::fs::File::create(dir.join(name))
+            .unwrap()
+            .write_all(text.as_bytes())
+            .unwrap();
     };
-    let tls_port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let tls_port = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
     let broker = Broker::with(|dir| {
-        let mut params = CertificateParams::new(vec![]).unwrap();
+        let named = |name: &str, host: Vec<String>| {
+            let mut params = CertificateParams::new(host).unwrap();
+            params
+                .distinguished_name
+                .push(rcgen::DnType::CommonName, name);
+            params
+        };
+        let mut params = named("ca", vec![]);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().unwrap();
         let ca = params.self_signed(&key).unwrap();
@@ -233,25 +282,39 @@ async fn a_broker_with_tls_sees_the_gateways_certificate() {
         file(dir, "ca.pem", &ca.pem());
         for name in ["server", "client"] {
             let key = KeyPair::generate().unwrap();
-            let names = if name == "server" { vec!["localhost".to_owned()] } else { vec![] };
-            let cert = CertificateParams::new(names).unwrap().signed_by(&key, &issuer).unwrap();
+            let names = if name == "server" {
+                vec!["localhost".to_owned()]
+            } else {
+                vec![]
+            };
+            let cert = named(name, names).signed_by(&key, &issuer).unwrap();
             file(dir, &format!("{name}.pem"), &cert.pem());
             file(dir, &format!("{name}.key"), &key.serialize_pem());
         }
         let dir = dir.display();
-        format!("allow_anonymous true\nlistener {tls_port} 127.0.0.1\ncafile {dir}/ca.pem\ncertfile {dir}/server.pem\nkeyfile {dir}/server.key\nrequire_certificate true\n")
+        format!(
+            "allow_anonymous true\nlistener {tls_port} 127.0.0.1\ncafile {dir}/ca.pem\ncertfile {dir}/server.pem\nkeyfile {dir}/server.key\nrequire_certificate true\n"
+        )
     });
     let dir = broker.dir.path().display();
-    let tls = format!("[mqtt.tls]\nca_file = \"{dir}/ca.pem\"\ncert_file = \"{dir}/client.pem\"\nkey_file = \"{dir}/client.key\"\n");
+    let tls = format!(
+        "[mqtt.tls]\nca_file = \"{dir}/ca.pem\"\ncert_file = \"{dir}/client.pem\"\nkey_file = \"{dir}/client.key\"\n"
+    );
     let settings = config(tls_port, &tls);
     let [mut stream] = <[MqttStream; 1]>::try_from(mqtt::start(&settings).unwrap()).unwrap();
     broker.publisher().publish("site/flow", true, "9").await;
     assert_eq!(one(&next(&mut stream).await).value, SampleValue::Int(900));
     // Without the certificate there is no way in, and the source says so.
-    let bare = config(tls_port, &format!("[mqtt.tls]\nca_file = \"{dir}/ca.pem\"\n"));
+    let bare = config(
+        tls_port,
+        &format!("[mqtt.tls]\nca_file = \"{dir}/ca.pem\"\n"),
+    );
     let [mut refused] = <[MqttStream; 1]>::try_from(mqtt::start(&bare).unwrap()).unwrap();
     assert!(refused.next().await.unwrap().ack.is_none());
-    let missing = config(tls_port, &format!("[mqtt.tls]\nca_file = \"{dir}/none.pem\"\n"));
+    let missing = config(
+        tls_port,
+        &format!("[mqtt.tls]\nca_file = \"{dir}/none.pem\"\n"),
+    );
     let error = mqtt::start(&missing).unwrap_err().to_string();
     assert_eq!(error, format!("broker `b`: read ca_file {dir}/none.pem"));
 }
@@ -261,12 +324,20 @@ async fn reading_once_tells_which_topics_are_silent() {
     let broker = Broker::start();
     broker.publisher().publish("site/flow", true, "12.3").await;
     let settings = config(broker.port, "");
-    let rows = read_once(&settings, Duration::from_secs(1), &SystemRandom::new()).await.unwrap();
-    let lines: Vec<_> = rows.iter().map(|row| (row.value.as_deref(), row.quality.as_str())).collect();
-    assert_eq!(lines, [
-        (Some("12.30"), "retained"),
-        (None, "no message on topic site/state in 1 s"),
-        (None, "no message on topic site/state in 1 s"),
-        (None, "no message on topic other/+/x in 1 s"),
-    ]);
+    let rows = read_once(&settings, Duration::from_secs(1), &SystemRandom::new())
+        .await
+        .unwrap();
+    let lines: Vec<_> = rows
+        .iter()
+        .map(|row| (row.value.as_deref(), row.quality.as_str()))
+        .collect();
+    assert_eq!(
+        lines,
+        [
+            (Some("12.30"), "retained"),
+            (None, "no message on topic site/state in 1 s"),
+            (None, "no message on topic site/state in 1 s"),
+            (None, "no message on topic other/+/x in 1 s"),
+        ]
+    );
 }

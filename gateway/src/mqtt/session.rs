@@ -11,8 +11,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use ring::rand::{SecureRandom as _, SystemRandom};
 use rumqttc::{
-    AsyncClient, ConnectReturnCode, ConnectionError, Event, EventLoop, MqttOptions, Outgoing,
-    Packet, Publish, QoS, SubAck, SubscribeFilter, SubscribeReasonCode,
+    AsyncClient, ConnectReturnCode, ConnectionError, Event, EventLoop, MqttOptions, Packet,
+    Publish, QoS, SubAck, SubscribeFilter, SubscribeReasonCode,
 };
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
@@ -98,7 +98,6 @@ pub(super) async fn run(
 
 impl Session {
     async fn handle(&mut self, event: Event) {
-        eprintln!("DBG {event:?}");
         match event {
             Event::Incoming(Packet::ConnAck(connack)) => self.connected(connack.session_present),
             Event::Incoming(Packet::SubAck(answer)) => self.subscribed(&answer),
@@ -198,7 +197,6 @@ impl Session {
         receipt.pkid = publish.pkid;
         Ack::new(move || {
             let gate = gate.lock().unwrap_or_else(PoisonError::into_inner);
-            eprintln!("DBG ack {} {}", gate.connection, connection);
             if gate.connection != connection {
                 return;
             }
@@ -262,13 +260,9 @@ impl Session {
         if events.network.is_none() || self.gate().client.try_disconnect().is_err() {
             return;
         }
-        let leave = async {
-            loop { let event = events.poll().await; eprintln!("DBG farewell {event:?}"); let Ok(event) = event else { return };
-                if event == Event::Outgoing(Outgoing::Disconnect) {
-                    return;
-                }
-            }
-        };
+        // Until the broker closes: closing first, with something unread, would reset the connection
+        // and with it throw away the acknowledgements on their way.
+        let leave = async { while events.poll().await.is_ok() {} };
         if timeout(FAREWELL, leave).await.is_err() {
             debug!(
                 broker.name = self.broker,

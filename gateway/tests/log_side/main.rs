@@ -2,5 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 #![expect(clippy::expect_used, reason = "a test may panic")]
 
+mod crash;
 mod recording;
 mod support;
+mod time;

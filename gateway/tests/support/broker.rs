@@ -27,9 +27,18 @@ impl Broker {
     /// A broker with further lines of configuration, made when its directory is known.
     pub(crate) fn with(extra: impl FnOnce(&Path) -> String) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
         let extra = extra(dir.path());
-        let mut broker = Self { port, dir, extra, process: None };
+        let mut broker = Self {
+            port,
+            dir,
+            extra,
+            process: None,
+        };
         broker.resume();
         broker
     }
@@ -39,13 +48,20 @@ impl Broker {
         let path = self.dir.path().join("mosquitto.conf");
         let lines = format!(
             "listener {} 127.0.0.1\npersistence true\npersistence_location {}/\nautosave_interval 1\n\
-             autosave_on_changes true\nuser root\nlog_type all\nlog_dest file /tmp/mosq.log\n{}",
+             autosave_on_changes true\nuser root\nlog_type error\n{}",
             self.port,
             self.dir.path().display(),
             self.extra
         );
-        std::fs::File::create(&path).unwrap().write_all(lines.as_bytes()).unwrap();
-        let program = if Path::new("/usr/sbin/mosquitto").exists() { "/usr/sbin/mosquitto" } else { "mosquitto" };
+        std::fs::File::create(&path)
+            .unwrap()
+            .write_all(lines.as_bytes())
+            .unwrap();
+        let program = if Path::new("/usr/sbin/mosquitto").exists() {
+            "/usr/sbin/mosquitto"
+        } else {
+            "mosquitto"
+        };
         let process = Command::new(program)
             .arg("-c")
             .arg(&path)
@@ -55,16 +71,27 @@ impl Broker {
         self.process = Some(process);
         let begun = Instant::now();
         while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
-            assert!(begun.elapsed() < Duration::from_secs(20), "mosquitto does not listen");
+            assert!(
+                begun.elapsed() < Duration::from_secs(20),
+                "mosquitto does not listen"
+            );
             std::thread::yield_now();
         }
     }
 
     /// Ends it as the system would; it stores its sessions first.
     pub(crate) fn stop(&mut self) {
-        let Some(mut process) = self.process.take() else { return };
+        let Some(mut process) = self.process.take() else {
+            return;
+        };
         let pid = process.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        assert!(
+            Command::new("kill")
+                .args(["-TERM", &pid])
+                .status()
+                .unwrap()
+                .success()
+        );
         process.wait().unwrap();
     }
 
@@ -104,11 +131,18 @@ impl Publisher {
                 }
             }
         });
-        Self { client, taken, task }
+        Self {
+            client,
+            taken,
+            task,
+        }
     }
 
     pub(crate) async fn publish(&mut self, topic: &str, retain: bool, payload: impl Into<Vec<u8>>) {
-        self.client.publish(topic, QoS::AtLeastOnce, retain, payload).await.unwrap();
+        self.client
+            .publish(topic, QoS::AtLeastOnce, retain, payload)
+            .await
+            .unwrap();
         self.taken.recv().await.unwrap();
     }
 }

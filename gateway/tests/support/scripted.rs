@@ -112,7 +112,9 @@ impl Scripted {
     /// What a register holds at present.
     pub(crate) fn register(&self, unit: u8, address: u16) -> u16 {
         let epoch = self.epoch.load(Ordering::SeqCst);
-        address.wrapping_add(u16::from(unit) << 12).wrapping_add(epoch << 8)
+        address
+            .wrapping_add(u16::from(unit) << 12)
+            .wrapping_add(epoch << 8)
     }
 
     async fn serve(self, mut stream: TcpStream) {
@@ -130,7 +132,10 @@ impl Scripted {
         let count = i32::from(u16::from_be_bytes([c0, c1])) + more;
         let mut words = Vec::new();
         for place in 0..u16::try_from(count.max(0)).unwrap() {
-            words.extend(self.register(unit, address.wrapping_add(place)).to_be_bytes());
+            words.extend(
+                self.register(unit, address.wrapping_add(place))
+                    .to_be_bytes(),
+            );
         }
         let bytes = u8::try_from(words.len()).unwrap();
         let mut frame = vec![t0, t1, 0, 0, 0, bytes + 3, unit, function, bytes];
@@ -148,12 +153,22 @@ impl Scripted {
             return Ok(());
         }
         let exception = |code| [t0, t1, 0, 0, 0, 3, unit, function | 0x80, code];
-        let missing = self.holes.lock().unwrap().iter().any(|hole| (address..address + count).contains(hole));
+        let missing = self
+            .holes
+            .lock()
+            .unwrap()
+            .iter()
+            .any(|hole| (address..address + count).contains(hole));
         if missing {
             return stream.write_all(&exception(2)).await;
         }
         let mut answer = self.answer(request, 0);
-        let act = self.script.lock().unwrap().pop_front().unwrap_or(Act::Answer);
+        let act = self
+            .script
+            .lock()
+            .unwrap()
+            .pop_front()
+            .unwrap_or(Act::Answer);
         let previous = std::mem::replace(&mut *self.previous.lock().unwrap(), answer.clone());
         match act {
             Act::Answer => {}
