@@ -1,0 +1,469 @@
+//! The raw readings of a point, as CSV and JSON.
+//!
+//! Every reading is decoded from its signed segment, whose signature and payload root are checked
+//! on the way; nothing is rounded, filled or left out. The answer is streamed in pages of segments:
+//! its size is bounded by nobody's memory. If a segment does not verify, the answer breaks off with
+//! an error of the connection; a transfer that ends well is whole.
+
+use std::sync::Arc;
+
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::{HeaderValue, header};
+use axum::response::{IntoResponse as _, Response};
+use evidence::chunk;
+use evidence::decimal::format_mantissa;
+use evidence::entry::Body as EntryBody;
+use evidence::measurement::Point;
+use evidence::quality::Quality;
+use evidence::segment::{Segment, tick_time};
+use serde::{Deserialize, Serialize};
+use store::{Row, Store};
+use tokio::sync::mpsc;
+use utoipa::{IntoParams, ToSchema};
+
+use crate::app::Shared;
+use crate::auth::{Caller, Scope};
+use crate::facts::{Damaged, Facts, Leg};
+use crate::problem::{Answer, Asked, Problem, asked};
+use crate::time;
+
+/// Segments read from the store at once.
+const PAGE: u32 = 64;
+/// Pages on their way to a slow reader.
+const PAGES_AHEAD: usize = 2;
+
+/// Which readings.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct ReadingsQuery {
+    /// The point's name in the log's sealed configuration.
+    point: String,
+    /// The log (its 64 hexadecimal digits); needed only if several logs have a point of this name.
+    log: Option<String>,
+    /// The first instant, e.g. `2026-01-01T00:00:00Z`.
+    from: String,
+    /// The first instant after the range.
+    to: String,
+    /// `json` (default) or `csv`.
+    #[serde(default)]
+    format: Format,
+    /// Goes on after this entry index: the last one of the answer before.
+    after: Option<u64>,
+    /// Stops at the end of the segment that reaches this many readings; 1 to 1,000,000.
+    limit: Option<u32>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Format {
+    #[default]
+    Json,
+    Csv,
+}
+
+/// The readings of one point, in the order in which they were sealed.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Readings {
+    point: String,
+    /// The log's id.
+    log: String,
+    origin: String,
+    unit: String,
+    /// `register` or `instant`.
+    kind: String,
+    readings: Vec<Reading>,
+    /// Give it as `after` to go on; null when the range is complete.
+    next: Option<u64>,
+}
+
+/// One reading.
+#[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub(crate) struct Reading {
+    /// The beginning of the tick, or the arrival of the message, in UTC.
+    pub(crate) time: String,
+    /// The exact decimal value; null where there is none.
+    pub(crate) value: Option<String>,
+    /// `good`, or everything that is said against it, joined by `+`; `dropped` where the payload
+    /// was declared dropped.
+    pub(crate) quality: String,
+    /// The register's words as they came over the wire, in hexadecimal; of a message its number
+    /// or text. Null where nothing was read.
+    pub(crate) raw: Option<String>,
+    /// The log entry that seals it.
+    pub(crate) entry: u64,
+}
+
+const CSV_HEADER: &str = "time_utc,value,unit,quality,raw,entry\r\n";
+
+/// The raw readings of a point.
+#[utoipa::path(get, path = "/v1/projects/{project}/readings", tag = "evidence",
+    params(("project" = String, Path, description = "The project's id"), ReadingsQuery),
+    responses(
+        (status = 200, body = Readings, content_type = "application/json",
+         description = "The readings; with `format=csv` the same as text/csv with columns time_utc,value,unit,quality,raw,entry"),
+        (status = 400, body = Problem, content_type = "application/problem+json"),
+        (status = 404, body = Problem, content_type = "application/problem+json")))]
+pub(crate) async fn readings(
+    State(app): State<Shared>,
+    caller: Caller,
+    scope: Scope,
+    query: Asked<ReadingsQuery>,
+) -> Answer<Response> {
+    let query = asked(query)?;
+    let range = time::range(&query.from, &query.to)?;
+    if query
+        .limit
+        .is_some_and(|limit| !(1..=1_000_000).contains(&limit))
+    {
+        return Err(Problem::request("`limit` is not between 1 and 1,000,000"));
+    }
+    let facts = find(&app.store, &app, &scope, &query).await?;
+    let what = format!(
+        "readings of {} from {} to {}",
+        query.point, query.from, query.to
+    );
+    let log = facts.log.log;
+    app.note_access(caller.who(), log.site, Some(log), what)
+        .await?;
+
+    let legs = facts.legs(&query.point);
+    let Some(point) = legs.last().map(|leg| leg.sealed.clone()) else {
+        return Err(Problem::not_found("point"));
+    };
+    let (content_type, name) = match query.format {
+        Format::Json => ("application/json", None),
+        Format::Csv => ("text/csv; charset=utf-8", Some(file_name(&query.point))),
+    };
+    let (sender, receiver) = mpsc::channel(PAGES_AHEAD);
+    let stream = Streamed {
+        store: app.store.clone(),
+        facts: Arc::new(facts),
+        legs,
+        point,
+        range,
+        after: query.after,
+        limit: query.limit.map(u64::from),
+        format: query.format,
+        sender,
+    };
+    tokio::spawn(stream.run());
+    let body = Body::from_stream(tokio_stream::wrappers::ReceiverStream::new(receiver));
+    let mut response = ([(header::CONTENT_TYPE, content_type)], body).into_response();
+    if let Some(name) = name.and_then(|name| HeaderValue::from_str(&name).ok()) {
+        response
+            .headers_mut()
+            .insert(header::CONTENT_DISPOSITION, name);
+    }
+    Ok(response)
+}
+
+fn file_name(point: &str) -> String {
+    let safe = |c: char| {
+        if c.is_ascii_alphanumeric() || "-_.".contains(c) {
+            c
+        } else {
+            '_'
+        }
+    };
+    format!(
+        "attachment; filename=\"{}.csv\"",
+        point.chars().map(safe).collect::<String>()
+    )
+}
+
+/// The log that has the point.
+async fn find(store: &Store, app: &Shared, scope: &Scope, query: &ReadingsQuery) -> Answer<Facts> {
+    let logs = match &query.log {
+        Some(id) => vec![scope.log(app, id).await?],
+        None => scope.logs(app).await?,
+    };
+    let mut found: Option<Facts> = None;
+    for log in logs {
+        let facts = Facts::load(store, log).await?;
+        if facts.legs(&query.point).is_empty() {
+            continue;
+        }
+        if found.is_some() {
+            let detail = format!(
+                "several logs have a point `{}`; name one with `log=`, see /v1/projects/{}/points",
+                query.point,
+                scope.id()
+            );
+            return Err(Problem::request(detail));
+        }
+        found = Some(facts);
+    }
+    found.ok_or_else(|| Problem::not_found("point"))
+}
+
+/// Everything the streaming task needs, as values.
+struct Streamed {
+    store: Store,
+    facts: Arc<Facts>,
+    legs: Vec<Leg>,
+    point: Point,
+    range: std::ops::Range<i64>,
+    after: Option<u64>,
+    limit: Option<u64>,
+    format: Format,
+    sender: mpsc::Sender<Result<Bytes, std::io::Error>>,
+}
+
+impl Streamed {
+    async fn run(self) {
+        let failure = match self.write().await {
+            Ok(()) => return,
+            Err(problem) => problem,
+        };
+        tracing::warn!(
+            "readings of {} broke off: {}",
+            self.point.name,
+            failure.detail()
+        );
+        // Breaks the connection, so that nobody takes the part for the whole.
+        let broken = std::io::Error::other("the readings broke off");
+        drop(self.sender.send(Err(broken)).await);
+    }
+
+    /// Hands bytes on; `false` when the reader went away.
+    async fn send(&self, bytes: Vec<u8>) -> bool {
+        bytes.is_empty() || self.sender.send(Ok(Bytes::from(bytes))).await.is_ok()
+    }
+
+    async fn write(&self) -> Answer<()> {
+        let mut written = 0_u64;
+        if !self.send(self.head()).await {
+            return Ok(());
+        }
+        let mut next = None;
+        'legs: for leg in &self.legs {
+            let mut after = self.after.max(leg.indices.start.checked_sub(1));
+            loop {
+                let (log, time) = (self.facts.log.log, self.range.clone());
+                let rows = self
+                    .store
+                    .segments_between(log, leg.stream, time, after, PAGE, true)
+                    .await?;
+                let mut page = Vec::new();
+                for row in rows.iter().filter(|row| row.index < leg.indices.end) {
+                    let readings = readings_of(&self.facts, &self.point.name, row, &self.range)?;
+                    for reading in &readings {
+                        self.put(&mut page, reading, written == 0)?;
+                        written += 1;
+                    }
+                    if self.limit.is_some_and(|limit| written >= limit) {
+                        next = Some(row.index);
+                        if !self.send(page).await {
+                            return Ok(());
+                        }
+                        break 'legs;
+                    }
+                }
+                if !self.send(page).await {
+                    return Ok(());
+                }
+                match rows.last() {
+                    Some(row) if row.index < leg.indices.end => after = Some(row.index),
+                    _ => break,
+                }
+            }
+        }
+        self.send(self.foot(next)).await;
+        Ok(())
+    }
+
+    fn head(&self) -> Vec<u8> {
+        if self.format == Format::Csv {
+            return CSV_HEADER.as_bytes().to_vec();
+        }
+        let json = |text: &str| serde_json::Value::from(text).to_string();
+        format!(
+            "{{\"point\":{},\"log\":{},\"origin\":{},\"unit\":{},\"kind\":\"{}\",\"readings\":[",
+            json(&self.point.name),
+            json(&self.facts.log.log.log.to_hex()),
+            json(&self.facts.log.origin),
+            json(&self.point.unit),
+            crate::points::kind_name(self.point.kind),
+        )
+        .into_bytes()
+    }
+
+    fn foot(&self, next: Option<u64>) -> Vec<u8> {
+        match (self.format, next) {
+            (Format::Csv, _) => Vec::new(),
+            (Format::Json, Some(next)) => format!("],\"next\":{next}}}").into_bytes(),
+            (Format::Json, None) => b"],\"next\":null}".to_vec(),
+        }
+    }
+
+    fn put(&self, page: &mut Vec<u8>, reading: &Reading, first: bool) -> Answer<()> {
+        if self.format == Format::Json {
+            if !first {
+                page.push(b',');
+            }
+            return serde_json::to_writer(page, reading).map_err(|error| Problem::internal(&error));
+        }
+        let Reading {
+            time,
+            value,
+            quality,
+            raw,
+            entry,
+        } = reading;
+        let value = value.as_deref().unwrap_or_default();
+        let raw = csv_field(raw.as_deref().unwrap_or_default());
+        let unit = csv_field(&self.point.unit);
+        let line = format!("{time},{value},{unit},{quality},{raw},{entry}\r\n");
+        page.extend_from_slice(line.as_bytes());
+        Ok(())
+    }
+}
+
+/// A field as RFC 4180 has it.
+fn csv_field(text: &str) -> String {
+    if text.contains([',', '"', '\r', '\n']) {
+        format!("\"{}\"", text.replace('"', "\"\""))
+    } else {
+        text.to_owned()
+    }
+}
+
+/// The readings of a point in one stored row that lie in a range of time.
+fn readings_of(
+    facts: &Facts,
+    name: &str,
+    row: &Row,
+    range: &std::ops::Range<i64>,
+) -> Result<Vec<Reading>, Damaged> {
+    let Some(segment) = facts.open(row)? else {
+        return dropped(facts, row, range);
+    };
+    let Some((index, point)) = segment.config.config.point(name) else {
+        return Ok(Vec::new());
+    };
+    let Some(column) = segment.columns.iter().find(|column| column.point == index) else {
+        return Ok(Vec::new());
+    };
+    let raw = raw_column(facts, row, index, point)?;
+    let mut readings = Vec::new();
+    for (sample, value) in column.values.iter().enumerate() {
+        let Some(ms) = segment.sample_ms(column, sample) else {
+            continue;
+        };
+        if !range.contains(&ms) {
+            continue;
+        }
+        let quality = column.quality(sample);
+        readings.push(Reading {
+            time: time::utc(ms),
+            value: quality
+                .is_good()
+                .then(|| format_mantissa(i128::from(*value), point.decimals)),
+            quality: quality_text(&segment, index, sample),
+            raw: raw
+                .get(sample)
+                .filter(|_| quality.is_good() || quality.has_value())
+                .cloned(),
+            entry: row.index,
+        });
+    }
+    Ok(readings)
+}
+
+/// Everything that is said of a sample.
+fn quality_text(segment: &Segment, point: u16, sample: usize) -> String {
+    let column = segment.columns.iter().find(|column| column.point == point);
+    let said = column.into_iter().flat_map(|column| &column.exceptions);
+    let said = said.filter(|exception| usize::from(exception.sample) == sample);
+    let words: Vec<String> = said
+        .map(|exception| match exception.aux {
+            0 => exception.quality.name().to_owned(),
+            aux => format!("{}:{aux}", exception.quality.name()),
+        })
+        .collect();
+    if words.is_empty() {
+        Quality::GOOD.name().to_owned()
+    } else {
+        words.join("+")
+    }
+}
+
+/// What was read, before decoding, one text per sample.
+fn raw_column(facts: &Facts, row: &Row, index: u16, point: &Point) -> Result<Vec<String>, Damaged> {
+    let damaged = |why: String| facts.damaged(row.index, why);
+    let payload = row.payload.as_deref().unwrap_or_default();
+    let signed = facts.signed(row)?;
+    let chunks = signed
+        .entry
+        .payload_ref()
+        .map_or(0, |payload| payload.chunks);
+    let views = chunk::split(payload, chunks).map_err(|error| damaged(error.to_string()))?;
+    let Some(view) = views.iter().find(|view| view.point == index) else {
+        return Ok(Vec::new());
+    };
+    let words = |raw: i64| {
+        let words = point.format.wire_words(raw);
+        words
+            .iter()
+            .map(|word| format!("{word:04x}"))
+            .collect::<String>()
+    };
+    if let Some(texts) = view.texts() {
+        let text = |bytes: &[u8]| match <[u8; 8]>::try_from(bytes) {
+            Ok(eight) if !view.messages && !is_text(point) => words(i64::from_be_bytes(eight)),
+            _ => String::from_utf8_lossy(bytes).into_owned(),
+        };
+        return Ok(texts.map(text).collect());
+    }
+    let mut values = Vec::new();
+    view.check(&mut values)
+        .map_err(|error| damaged(error.to_string()))?;
+    let decimals = point.decimals;
+    Ok(values
+        .into_iter()
+        .map(|raw| {
+            if view.messages {
+                format_mantissa(i128::from(raw), decimals)
+            } else {
+                words(raw)
+            }
+        })
+        .collect())
+}
+
+fn is_text(point: &Point) -> bool {
+    point.format.kind == evidence::value::Kind::Text
+}
+
+/// The ticks of a segment whose payload was declared dropped; other entries have none.
+fn dropped(
+    facts: &Facts,
+    row: &Row,
+    range: &std::ops::Range<i64>,
+) -> Result<Vec<Reading>, Damaged> {
+    let signed = facts.signed(row)?;
+    let EntryBody::Data { ticks, .. } = &signed.entry.body else {
+        return Ok(Vec::new());
+    };
+    let config = facts.config_at(row.index);
+    let stream = config.and_then(|config| config.config.stream(ticks.stream));
+    let shift = facts.shift(ticks.stream, row.index, signed.entry.clock.status);
+    let (Some(stream), Some(shift)) = (stream, shift) else {
+        return Ok(Vec::new());
+    };
+    // Of dropped messages not even the number is known: one line stands for the segment.
+    let count = if stream.messages { 1 } else { ticks.count };
+    let times = (0..count).filter_map(|i| tick_time(ticks.first + i, shift, stream.tick_ms));
+    Ok(times
+        .filter(|ms| range.contains(ms))
+        .map(|ms| Reading {
+            time: time::utc(ms),
+            value: None,
+            quality: Quality::DROPPED.name().to_owned(),
+            raw: None,
+            entry: row.index,
+        })
+        .collect())
+}
