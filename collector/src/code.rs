@@ -103,7 +103,7 @@ mod tests {
             format!("{text}="),
             format!("{text}.x"),
             text.replace("abab", "abxy"),
-            text[..text.len() - 1].to_owned(),
+            text.chars().take(text.len() - 1).collect(),
             String::new(),
         ] {
             assert_eq!(Code::parse(&wrong), Err(NotACode), "{wrong}");

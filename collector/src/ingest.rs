@@ -218,22 +218,14 @@ impl Collector {
             }));
         }
         // Signatures and decoding take milliseconds of processor time: not on the I/O threads.
-        let (body, head, cosigner) = (body.clone(), head.clone(), Arc::clone(&self.cosigner));
-        let judged = tokio::task::spawn_blocking(move || {
-            let Ok(upload) = admission::read(&body) else {
-                return Err((head, None));
-            };
-            match admission::admit(&upload, &covered, &head, &cosigner, now_ms) {
-                Ok(verdict) => Ok(verdict),
-                Err(error) => Err((head, Some(error))),
-            }
+        let (body, state, cosigner) = (body.clone(), head.clone(), Arc::clone(&self.cosigner));
+        let judged = tokio::task::spawn_blocking(move || match admission::read(&body) {
+            Ok(upload) => admission::admit(&upload, &covered, &state, &cosigner, now_ms),
+            Err(refusal) => Ok(Verdict::Refused(refusal)),
         });
         match judged.await {
             Ok(Ok(verdict)) => Ok(Ok(verdict)),
-            Ok(Err((head, Some(error)))) => Err(broken(&head, &error)),
-            Ok(Err((head, None))) => {
-                Err(broken(&head, &"an upload read once cannot be read twice"))
-            }
+            Ok(Err(inconsistent)) => Err(broken(head, &inconsistent)),
             Err(panicked) => {
                 tracing::error!(error = %panicked, "The check of an upload died");
                 Err(Answer::Failed)

@@ -8,7 +8,7 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderValue};
-use axum::response::{IntoResponse, Response};
+use axum::response::{IntoResponse as _, Response};
 use evidence::tiles::{Tile, TileKind, encode_entry_bundle, parse_tile_path};
 use ring::rand::{SecureRandom as _, SystemRandom};
 use serde::Serialize;

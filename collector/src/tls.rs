@@ -114,14 +114,14 @@ impl TlsFiles {
     ///
     /// [`TlsError`].
     pub fn renew_if_due(&self, now_ms: i64) -> Result<bool, TlsError> {
-        let text = self.read(&self.certificate)?;
+        let text = read(&self.certificate)?;
         let Some((names, until_s)) = read_mark(&text) else {
             return Ok(false);
         };
         if until_s.saturating_mul(1000) - now_ms > RENEW_DAYS * DAY_MS {
             return Ok(false);
         }
-        let key = self.read(&self.key)?;
+        let key = read(&self.key)?;
         let key = KeyPair::from_pem(&key).map_err(|error| TlsError::Form {
             path: self.key.clone(),
             expected: "private key",
@@ -148,7 +148,7 @@ impl TlsFiles {
                 why,
             }
         };
-        let chain = CertificateDer::pem_slice_iter(self.read(&self.certificate)?.as_bytes())
+        let chain = CertificateDer::pem_slice_iter(read(&self.certificate)?.as_bytes())
             .collect::<Result<Vec<_>, _>>()
             .map_err(|error| form(&self.certificate, "certificate")(error.to_string()))?;
         let leaf = chain
@@ -158,7 +158,7 @@ impl TlsFiles {
             .map_err(|error| form(&self.certificate, "certificate")(error.to_string()))?
             .subject_public_key_info();
         let pin = evidence::hash::sha256(&spki).0;
-        let key = PrivateKeyDer::from_pem_slice(self.read(&self.key)?.as_bytes())
+        let key = PrivateKeyDer::from_pem_slice(read(&self.key)?.as_bytes())
             .map_err(|error| form(&self.key, "private key")(error.to_string()))?;
         let mut config =
             ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
@@ -175,13 +175,13 @@ impl TlsFiles {
             pin,
         })
     }
+}
 
-    fn read(&self, path: &Path) -> Result<String, TlsError> {
-        std::fs::read_to_string(path).map_err(|source| TlsError::File {
-            path: path.to_owned(),
-            source,
-        })
-    }
+fn read(path: &Path) -> Result<String, TlsError> {
+    std::fs::read_to_string(path).map_err(|source| TlsError::File {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 fn write(path: &Path, how: impl FnOnce(&Path) -> std::io::Result<()>) -> Result<(), TlsError> {

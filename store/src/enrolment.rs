@@ -106,16 +106,16 @@ impl Store {
 
     /// Returns an enrolment code by its id, used or not.
     pub async fn code(&self, id: &str) -> Result<Option<EnrolmentCode>, StoreError> {
-        let row: Option<(i64, Vec<u8>, i64, i64, Option<i64>, Option<Vec<u8>>)> =
-            reading!(self, "enrolment code", |conn| {
-                sqlx::query_as(
-                    "SELECT site_id, secret, created_ms, expires_ms, used_ms, used_by \
+        type Raw = (i64, Vec<u8>, i64, i64, Option<i64>, Option<Vec<u8>>);
+        let row: Option<Raw> = reading!(self, "enrolment code", |conn| {
+            sqlx::query_as(
+                "SELECT site_id, secret, created_ms, expires_ms, used_ms, used_by \
                      FROM enrolment_codes WHERE code_id = $1",
-                )
-                .bind(id)
-                .fetch_optional(&mut *conn)
-                .await?
-            })?;
+            )
+            .bind(id)
+            .fetch_optional(&mut *conn)
+            .await?
+        })?;
         let Some((site, secret, created_ms, expires_ms, used_ms, used_by)) = row else {
             return Ok(None);
         };

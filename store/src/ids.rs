@@ -49,7 +49,7 @@ impl LogId {
     }
 
     /// Writes the id as 64 lower-case hexadecimal digits.
-    pub fn to_hex(&self) -> String {
+    pub fn to_hex(self) -> String {
         hex::encode(self.0)
     }
 }

@@ -109,7 +109,6 @@ impl Store {
     /// [`Store::rows`].
     ///
     /// Segments without a time are not found by it.
-    #[expect(clippy::too_many_arguments, reason = "a query with its page")]
     pub async fn segments_between(
         &self,
         log: LogRef,
