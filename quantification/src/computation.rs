@@ -11,6 +11,7 @@ mod calculate;
 mod compose;
 mod cuts;
 mod increase;
+mod measured;
 mod parameters;
 mod track;
 mod weigh;
@@ -61,44 +62,9 @@ pub enum ComputationError {
         /// The monitoring point.
         number: String,
     },
-    /// The sealed configuration gives a point in another unit than the plan.
-    #[error(
-        "log `{origin}`, configuration in entry {entry}: point `{point}` is sealed in `{sealed}`, \
-         but the plan's monitoring point {number} says `{planned}`; state the sealed unit in the plan"
-    )]
-    UnitDiffers {
-        /// The log.
-        origin: String,
-        /// The entry that sealed the configuration.
-        entry: u64,
-        /// The point.
-        point: String,
-        /// The monitoring point.
-        number: String,
-        /// The sealed unit.
-        sealed: String,
-        /// The plan's unit.
-        planned: String,
-    },
-    /// A totaliser is aggregated like a state, or a state like a totaliser.
-    #[error(
-        "log `{origin}`, configuration in entry {entry}: point `{point}` is {sealed}, \
-         which cannot be aggregated as {aggregation}; change the aggregation of monitoring point {number}"
-    )]
-    KindDiffers {
-        /// The log.
-        origin: String,
-        /// The entry that sealed the configuration.
-        entry: u64,
-        /// The point.
-        point: String,
-        /// The monitoring point.
-        number: String,
-        /// What the point is.
-        sealed: &'static str,
-        /// What the plan does with it.
-        aggregation: &'static str,
-    },
+    /// The sealed configuration and the plan do not mean the same by a point.
+    #[error(transparent)]
+    ConfigDiffers(Box<ConfigDiffers>),
     /// A sum does not fit.
     #[error("a sum needs more digits than can be kept exactly")]
     Overflow,
@@ -118,7 +84,7 @@ pub enum ComputationError {
         /// The parameter and member.
         input: String,
         /// Why.
-        error: UnitError,
+        error: Box<UnitError>,
     },
     /// The formulas do what the declared direction denies.
     #[error(
@@ -159,6 +125,50 @@ pub enum ComputationError {
         found: String,
         /// What the balance gives.
         expected: String,
+    },
+}
+
+/// Where a sealed configuration differs from the plan.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "log `{origin}`, configuration in entry {entry}: point `{point}` (monitoring point {number}) {difference}"
+)]
+pub struct ConfigDiffers {
+    /// The log.
+    pub origin: String,
+    /// The entry that sealed the configuration.
+    pub entry: u64,
+    /// The point.
+    pub point: String,
+    /// The monitoring point number.
+    pub number: String,
+    /// What differs.
+    pub difference: Difference,
+}
+
+/// What differs between a sealed configuration and the plan.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Difference {
+    /// The unit.
+    #[error(
+        "is sealed in `{sealed}`, but the plan says `{planned}`; state the sealed unit in the plan"
+    )]
+    Unit {
+        /// The sealed unit.
+        sealed: String,
+        /// The plan's unit.
+        planned: String,
+    },
+    /// A totaliser is aggregated like a state, or a state like a totaliser.
+    #[error(
+        "is {sealed}, which cannot be aggregated as {aggregation}; change the plan's aggregation"
+    )]
+    Kind {
+        /// What the point is.
+        sealed: &'static str,
+        /// What the plan does with it.
+        aggregation: &'static str,
     },
 }
 
@@ -213,13 +223,13 @@ impl<'a> Computation<'a> {
                 continue;
             };
             let kind = if source.aggregation == Aggregation::Increase {
-                Kind::Increase(Increase::new(
+                Kind::Increase(Box::new(Increase::new(
                     cells.len(),
                     source.direction,
                     source.gap.clone(),
-                ))
+                )))
             } else {
-                Kind::Weigh(Weigh::new(cells.len()))
+                Kind::Weigh(Box::new(Weigh::new(cells.len())))
             };
             tracks.push(Track::new(position, kind));
         }
@@ -440,40 +450,36 @@ fn check_point(
     planned: &crate::plan::Point,
     aggregation: Aggregation,
 ) -> Result<(), ComputationError> {
-    let (origin, name, number) = (
-        origin.to_owned(),
-        point.name.clone(),
-        planned.number.clone(),
-    );
-    if point.unit != planned.unit.symbol() {
-        let (sealed, planned) = (point.unit.clone(), planned.unit.symbol().to_owned());
-        return Err(ComputationError::UnitDiffers {
-            origin,
-            entry,
-            point: name,
-            number,
-            sealed,
-            planned,
-        });
-    }
     let totaliser = point.kind == PointKind::Register;
-    if totaliser != (aggregation == Aggregation::Increase) {
+    let difference = if point.unit != planned.unit.symbol() {
+        let (sealed, planned) = (point.unit.clone(), planned.unit.symbol().to_owned());
+        Difference::Unit { sealed, planned }
+    } else if totaliser != (aggregation == Aggregation::Increase) {
         let sealed = if totaliser {
             "a totaliser"
         } else {
             "a momentary value"
         };
-        let aggregation = aggregation.name();
-        return Err(ComputationError::KindDiffers {
-            origin,
-            entry,
-            point: name,
-            number,
+        Difference::Kind {
             sealed,
-            aggregation,
-        });
-    }
-    Ok(())
+            aggregation: aggregation.name(),
+        }
+    } else {
+        return Ok(());
+    };
+    let (origin, name, number) = (
+        origin.to_owned(),
+        point.name.clone(),
+        planned.number.clone(),
+    );
+    let differs = ConfigDiffers {
+        origin,
+        entry,
+        point: name,
+        number,
+        difference,
+    };
+    Err(ComputationError::ConfigDiffers(Box::new(differs)))
 }
 
 /// A point that was fed from a log is not fed from the log that one replaced any more.

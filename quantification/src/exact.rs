@@ -9,10 +9,17 @@
 //!
 //! A value that does not fit is an error ([`ArithmeticError::Overflow`]), never a wrong value.
 
+mod ratio;
+mod wide;
+
+pub use ratio::Ratio;
+
 use std::cmp::Ordering;
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use wide::{divide_small, drop_digits, narrow, product};
 
 /// Quotients are rounded half to even to this many decimals.
 pub const DIVISION_DECIMALS: u8 = 18;
@@ -200,10 +207,10 @@ impl Exact {
     /// [`ArithmeticError::Overflow`].
     pub fn times(self, other: Self) -> Result<Self> {
         let negative = (self.mantissa < 0) != (other.mantissa < 0);
-        let product = wide_product(self.mantissa.unsigned_abs(), other.mantissa.unsigned_abs());
+        let full = product(self.mantissa.unsigned_abs(), other.mantissa.unsigned_abs());
         let mut decimals = u32::from(self.decimals) + u32::from(other.decimals);
         // Trailing zeros of the full product go first, so that rounding happens only when needed.
-        let (mut limbs, limit) = (product, u32::from(PRODUCT_DECIMALS));
+        let (mut limbs, limit) = (full, u32::from(PRODUCT_DECIMALS));
         while decimals > 0 {
             let (shorter, rest) = divide_small(limbs, 10);
             if rest != 0 {
@@ -374,180 +381,9 @@ fn parse_computed(text: &str) -> Option<Exact> {
     .ok()
 }
 
-/// 256 bits as four limbs, least significant first.
-type Limbs = [u64; 4];
-
-fn low(value: u128) -> u64 {
-    u64::try_from(value & u128::from(u64::MAX)).expect("masked to 64 bits")
-}
-
-fn wide_product(a: u128, b: u128) -> Limbs {
-    let (a, b) = ([low(a), low(a >> 64)], [low(b), low(b >> 64)]);
-    let mut limbs = [0_u64; 4];
-    for (i, &x) in a.iter().enumerate() {
-        let mut carry = 0_u128;
-        for (j, &y) in b.iter().enumerate() {
-            // At most (2^64-1)^2 + 2 (2^64-1) = 2^128 - 1: fits.
-            let sum = u128::from(x) * u128::from(y) + u128::from(limbs[i + j]) + carry;
-            limbs[i + j] = low(sum);
-            carry = sum >> 64;
-        }
-        limbs[i + 2] = low(carry);
-    }
-    limbs
-}
-
-fn divide_small(limbs: Limbs, divisor: u64) -> (Limbs, u64) {
-    let (mut quotient, mut rest) = ([0_u64; 4], 0_u128);
-    for i in (0..4).rev() {
-        let part = (rest << 64) | u128::from(limbs[i]);
-        quotient[i] = low(part / u128::from(divisor));
-        rest = part % u128::from(divisor);
-    }
-    (quotient, low(rest))
-}
-
-/// Divides by `10^count`, half to even; `count` is at least 1.
-fn drop_digits(mut limbs: Limbs, count: u32) -> Limbs {
-    let mut sticky = false;
-    for _ in 1..count {
-        let (quotient, rest) = divide_small(limbs, 10);
-        (limbs, sticky) = (quotient, sticky || rest != 0);
-    }
-    let (mut quotient, digit) = divide_small(limbs, 10);
-    if digit > 5 || (digit == 5 && (sticky || quotient[0] % 2 == 1)) {
-        for limb in &mut quotient {
-            let (sum, carry) = limb.overflowing_add(1);
-            *limb = sum;
-            if !carry {
-                break;
-            }
-        }
-    }
-    quotient
-}
-
-fn narrow(limbs: Limbs) -> Result<u128> {
-    if limbs[2] != 0 || limbs[3] != 0 {
-        return Err(ArithmeticError::Overflow);
-    }
-    Ok((u128::from(limbs[1]) << 64) | u128::from(limbs[0]))
-}
-
-/// An exact ratio `numerator / denominator`, for unit factors.
-///
-/// The denominator has no factor 2 or 5, so that a conversion that terminates stays exact.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ratio {
-    numerator: Exact,
-    denominator: i128,
-}
-
-impl Ratio {
-    /// One.
-    pub const ONE: Self = Self {
-        numerator: Exact::ONE,
-        denominator: 1,
-    };
-
-    /// Builds `numerator / denominator`.
-    ///
-    /// # Errors
-    /// Overflow, or a zero denominator.
-    pub fn new(numerator: Exact, denominator: Exact) -> Result<Self> {
-        if denominator.is_zero() {
-            return Err(ArithmeticError::DivisionByZero);
-        }
-        let mut numerator =
-            numerator.times(Exact::new(pow10(u32::from(denominator.decimals))?, 0)?)?;
-        let mut denominator = denominator.mantissa;
-        if denominator < 0 {
-            (numerator, denominator) = (numerator.negate(), -denominator);
-        }
-        let tenths = |n: i128| Exact::new(n, 1);
-        while denominator % 2 == 0 {
-            (numerator, denominator) = (numerator.times(tenths(5)?)?, denominator / 2);
-        }
-        while denominator % 5 == 0 {
-            (numerator, denominator) = (numerator.times(tenths(2)?)?, denominator / 5);
-        }
-        let divisor = greatest_common_divisor(
-            numerator.mantissa.unsigned_abs(),
-            denominator.unsigned_abs(),
-        );
-        let divisor = i128::try_from(divisor)
-            .or(Err(ArithmeticError::Overflow))?
-            .max(1);
-        Ok(Self {
-            numerator: Exact::new(numerator.mantissa / divisor, numerator.decimals)?,
-            denominator: denominator / divisor,
-        })
-    }
-
-    /// The product of two ratios.
-    ///
-    /// # Errors
-    /// Overflow.
-    pub fn times(self, other: Self) -> Result<Self> {
-        let denominator = self
-            .denominator
-            .checked_mul(other.denominator)
-            .ok_or(ArithmeticError::Overflow)?;
-        Self::new(
-            self.numerator.times(other.numerator)?,
-            Exact::new(denominator, 0)?,
-        )
-    }
-
-    /// The quotient of two ratios.
-    ///
-    /// # Errors
-    /// Overflow, or a zero divisor.
-    pub fn divided_by(self, other: Self) -> Result<Self> {
-        if other.numerator.is_zero() {
-            return Err(ArithmeticError::DivisionByZero);
-        }
-        let numerator = self.numerator.times(Exact::new(other.denominator, 0)?)?;
-        Self::new(
-            numerator,
-            other.numerator.times(Exact::new(self.denominator, 0)?)?,
-        )
-    }
-
-    /// `value × ratio`: multiplied first; divided (and then rounded) only where it does not terminate.
-    ///
-    /// # Errors
-    /// Overflow.
-    pub fn apply(self, value: Exact) -> Result<Exact> {
-        let product = value.times(self.numerator)?;
-        if self.denominator == 1 {
-            Ok(product)
-        } else {
-            product.divided_by(Exact::new(self.denominator, 0)?)
-        }
-    }
-}
-
-impl fmt::Display for Ratio {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.denominator == 1 {
-            write!(f, "{}", self.numerator)
-        } else {
-            write!(f, "{}/{}", self.numerator, self.denominator)
-        }
-    }
-}
-
-fn greatest_common_divisor(mut a: u128, mut b: u128) -> u128 {
-    while b != 0 {
-        (a, b) = (b, a % b);
-    }
-    a
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{ArithmeticError, Exact, Ratio};
+    use super::{ArithmeticError, Exact};
 
     fn exact(text: &str) -> Exact {
         Exact::parse(text).unwrap()
@@ -669,27 +505,5 @@ mod tests {
         ] {
             assert!(Exact::parse(text).is_err(), "{text}");
         }
-    }
-
-    #[test]
-    fn a_ratio_that_terminates_converts_exactly() {
-        let per_hour = Ratio::new(Exact::ONE, exact("3600")).unwrap();
-        assert_eq!(per_hour.apply(exact("3600")).unwrap(), Exact::ONE);
-        let thousandth = Ratio::new(Exact::ONE, exact("1000")).unwrap();
-        assert_eq!(
-            thousandth
-                .apply(exact("0.123456789012345"))
-                .unwrap()
-                .to_string(),
-            "0.000123456789012345"
-        );
-        assert_eq!(per_hour.divided_by(per_hour).unwrap(), Ratio::ONE);
-        assert_eq!(
-            per_hour
-                .times(Ratio::new(exact("7200"), Exact::ONE).unwrap())
-                .unwrap()
-                .to_string(),
-            "2"
-        );
     }
 }

@@ -5,9 +5,10 @@
 //! of the file's bytes: a verifier compares it with the registered document.
 
 mod bind;
+mod bound;
 mod raw;
 
-pub use bind::{Bound, GapRule, Input, InputSource, Nameplate, PointSource};
+pub use bound::{Bound, GapRule, Input, InputSource, Nameplate, PointSource};
 
 use evidence::hash::{Hash, Origin, sha256};
 use evidence::note::Vkey;

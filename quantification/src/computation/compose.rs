@@ -109,6 +109,15 @@ impl Notes {
         });
     }
 
+    /// A warning; if it `blocks`, the report is provisional.
+    pub(super) fn note(&mut self, blocks: bool, code: &str, subject: &str, text: String) {
+        if blocks {
+            self.block(code, subject, text);
+        } else {
+            self.warn(code, subject, text);
+        }
+    }
+
     /// A warning that keeps the report from being final: reductions may be overstated.
     pub(super) fn block(&mut self, code: &str, subject: &str, text: impl Into<String>) {
         let text = text.into();

@@ -69,8 +69,8 @@ pub(crate) struct LogTrace {
 
 #[derive(Debug)]
 pub(crate) enum Kind {
-    Increase(Increase),
-    Weigh(Weigh),
+    Increase(Box<Increase>),
+    Weigh(Box<Weigh>),
 }
 
 /// One column of one segment, placed in time.
@@ -381,10 +381,10 @@ impl Track {
             self.join(cuts, first)?;
             match &mut self.kind {
                 Kind::Increase(increase) => {
-                    increase.block(cuts, region, block, first, placed.tick_ms)?
+                    increase.block(cuts, region, block, first, placed.tick_ms)?;
                 }
                 Kind::Weigh(weigh) => {
-                    weigh.block(cuts, (region, region_end), block, first, placed.tick_ms)?
+                    weigh.block(cuts, (region, region_end), block, first, placed.tick_ms)?;
                 }
             }
             if region == Region::After {
@@ -414,7 +414,7 @@ impl Track {
         self.join(cuts, reading)?;
         match &mut self.kind {
             Kind::Increase(increase) => {
-                increase.block(cuts, region, &[value], reading, placed.tick_ms)?
+                increase.block(cuts, region, &[value], reading, placed.tick_ms)?;
             }
             Kind::Weigh(weigh) => weigh.message(region, reading),
         }

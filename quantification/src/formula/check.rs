@@ -39,8 +39,8 @@ struct Type {
 
 /// Checks `expression` and converts its result to `unit`.
 ///
-/// `over` is the index the formula itself is computed for each member of. Only the first `visible`
-/// symbols may be named: a formula sees parameters and the formulas above it.
+/// `over` is the index the formula itself is computed for each member of. `symbols` are the
+/// parameters and the formulas above this one.
 pub(crate) fn check(
     expression: &Expression,
     symbols: &[Symbol],
@@ -103,7 +103,7 @@ impl Checker<'_> {
             } => {
                 let (left, a) = self.check(&operands.0)?;
                 let (right, b) = self.check(&operands.1)?;
-                self.binary(*operator, (left, a), (right, b), *at)
+                Self::binary(*operator, (left, a), (right, b), *at)
             }
             Expression::Call {
                 function,
@@ -162,7 +162,6 @@ impl Checker<'_> {
     }
 
     fn binary(
-        &self,
         operator: Operator,
         (left, a): (Checked, Type),
         (right, b): (Checked, Type),

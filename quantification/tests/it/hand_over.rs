@@ -1,6 +1,6 @@
 //! A gateway that is replaced in the middle of a period.
 
-use quantification::computation::{Computation, ComputationError};
+use quantification::computation::{Computation, ComputationError, Difference};
 use quantification::exact::Exact;
 
 use crate::support::{GW1, GW2, INJECTION, Log, Spec, bound, changed, period, report};
@@ -188,9 +188,14 @@ fn a_sealed_configuration_that_is_not_what_the_plan_says_is_refused_once_it_matt
     inside.next_entry = 10;
     inside.fill(start, start + 60 * MINUTE, 60, value(start));
     let refused = inside.feed(&mut computation).unwrap_err();
-    assert!(
-        matches!(&refused, ComputationError::UnitDiffers { sealed, planned, .. } if sealed == "t" && planned == "kg")
-    );
+    let ComputationError::ConfigDiffers(differs) = refused else {
+        panic!("{refused}")
+    };
+    let expected = Difference::Unit {
+        sealed: "t".to_owned(),
+        planned: "kg".to_owned(),
+    };
+    assert_eq!((differs.difference, differs.entry), (expected, 1));
 
     let mut points = POINTS;
     points[0].3 = false;
@@ -199,9 +204,12 @@ fn a_sealed_configuration_that_is_not_what_the_plan_says_is_refused_once_it_matt
     let refused = wrong
         .feed(&mut Computation::new(&bound, &period))
         .unwrap_err();
+    let ComputationError::ConfigDiffers(differs) = refused else {
+        panic!("{refused}")
+    };
     assert!(
-        matches!(refused, ComputationError::KindDiffers { .. }),
-        "{refused}"
+        matches!(differs.difference, Difference::Kind { .. }),
+        "{differs}"
     );
 }
 

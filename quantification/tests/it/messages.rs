@@ -11,10 +11,6 @@ use crate::support::{GW1, Log, SOLAR_POINTS, bound, period, report, solar};
 const MINUTE: i64 = 60_000;
 const SECOND: u32 = 1000;
 
-fn exact(text: &str) -> Exact {
-    Exact::parse(text).unwrap()
-}
-
 /// The auxiliary power comes as messages; the revenue meter is not read.
 fn compute(messages: impl Fn(i64, &mut Log)) -> (Bound, Period, Report) {
     let bound = bound(&solar(&[]));

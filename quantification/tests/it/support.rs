@@ -276,6 +276,13 @@ pub(crate) fn changed(plan: &str, changes: &[(&str, &str)]) -> String {
     })
 }
 
+/// Replaces what begins with `start` and goes up to the `end` after it.
+pub(crate) fn replaced(plan: &str, start: &str, end: &str, with: &str) -> String {
+    let (before, rest) = plan.split_once(start).unwrap();
+    let (_, after) = rest.split_once(end).unwrap();
+    format!("{before}{with}{end}{after}")
+}
+
 pub(crate) const SOLAR_POINTS: [Spec; 2] = [
     ("export.energy", "kWh", 3, true),
     ("aux.power", "kW", 2, false),
