@@ -1,0 +1,384 @@
+//! What was found, as data: the same facts that the text tells, and what `--json` prints.
+
+use std::collections::BTreeMap;
+
+use evidence::entry::Ticks;
+use evidence::verification::{Class, Event, Failure, LogFacts, StreamFacts};
+use serde::Serialize;
+
+/// The form of the JSON.
+pub const FORMAT: &str = "fieldseal-verdict/1";
+
+/// The exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// Everything was proven.
+    Proven,
+    /// Everything was proven, and more is missing than the limit allows.
+    Gaps,
+    /// A check failed.
+    Failed(Class),
+    /// The verifier's own files or arguments.
+    Input,
+}
+
+impl Exit {
+    /// The code of the process.
+    #[must_use]
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Proven => 0,
+            Self::Gaps => 1,
+            Self::Failed(class) => class.exit_code(),
+            Self::Input => Class::Input.exit_code(),
+        }
+    }
+}
+
+/// The verdict over a bundle.
+#[derive(Debug, Serialize)]
+pub struct Verdict {
+    /// [`FORMAT`].
+    pub format: &'static str,
+    /// The exit code.
+    pub exit: u8,
+    /// SHA-256 of the bundle file.
+    pub bundle_sha256: String,
+    /// SHA-256 of the verifier's plan.
+    pub plan_sha256: String,
+    /// Whether the copy in the bundle is the same.
+    pub plan_equal: bool,
+    /// The period.
+    pub period: PeriodVerdict,
+    /// The policy.
+    pub policy: PolicyVerdict,
+    /// One per log, in the order in which they were checked.
+    pub logs: Vec<LogVerdict>,
+    /// One per point and successor.
+    pub hand_overs: Vec<HandOverVerdict>,
+    /// What became of the report.
+    pub report: ReportVerdict,
+    /// The lowest assurance class of any measured tick; none when nothing was measured.
+    pub class: Option<u8>,
+    /// The largest share of unmeasured ticks of a stream that matters, in millionths.
+    pub unmeasured_ppm: u64,
+    /// The limit, in millionths.
+    pub unmeasured_limit_ppm: u64,
+    /// All failures, in the order in which they were found.
+    pub failures: Vec<FailureVerdict>,
+}
+
+/// The period.
+#[derive(Debug, Clone, Serialize)]
+pub struct PeriodVerdict {
+    /// First day.
+    pub from: String,
+    /// Last day, included.
+    pub to: String,
+    /// Zone.
+    pub zone: String,
+    /// First instant, unix milliseconds.
+    pub from_ms: i64,
+    /// First instant after.
+    pub to_ms: i64,
+    /// Taken from the report under test.
+    pub claimed: bool,
+}
+
+/// What the policy says of itself.
+#[derive(Debug, Clone, Serialize)]
+pub struct PolicyVerdict {
+    /// The quorum in words.
+    pub quorum: String,
+    /// How many witnesses would have had to lie for a second history.
+    pub split_view_number: u32,
+    /// Who they are.
+    pub split_view_witnesses: Vec<String>,
+    /// The collector's witness.
+    pub collector: Option<String>,
+}
+
+/// One log.
+#[derive(Debug, Serialize)]
+pub struct LogVerdict {
+    /// Its name.
+    pub origin: String,
+    /// Whether every check of its entries was passed; the numbers below are whole only then.
+    pub complete: bool,
+    /// First entry in the bundle.
+    pub first: u64,
+    /// The size of the final checkpoint.
+    pub size: u64,
+    /// Its root.
+    pub root: String,
+    /// Control entries below the size.
+    pub controls: u64,
+    /// Entry keys that signed.
+    pub entry_keys: u64,
+    /// Entry keys in use over 25 hours, with the hours.
+    pub long_keys: BTreeMap<String, u64>,
+    /// Notes per witness.
+    pub cosigned: BTreeMap<String, u64>,
+    /// Notes that meet the quorum by themselves.
+    pub quorum_met: u64,
+    /// Intermediate roots reproduced, the final one included.
+    pub roots: u64,
+    /// Data entries whose payload was declared dropped.
+    pub dropped: u64,
+    /// Samples decoded.
+    pub samples: u64,
+    /// Samples that are not good, by the lowest code said of each.
+    pub not_good: BTreeMap<u8, u64>,
+    /// Where the ticks went.
+    pub streams: Vec<StreamVerdict>,
+    /// When they were sealed.
+    pub time: TimeVerdict,
+    /// What the log says of itself.
+    pub events: Vec<EventVerdict>,
+}
+
+/// One stream.
+#[derive(Debug, Clone, Serialize)]
+pub struct StreamVerdict {
+    /// The stream.
+    pub stream: u16,
+    /// Tick length.
+    pub tick_ms: u32,
+    /// Whether the plan uses it.
+    pub relevant: bool,
+    /// Ticks of the period.
+    pub expected: u64,
+    /// Measured.
+    pub measured: u64,
+    /// Declared gap: entries and ticks per reason.
+    pub gaps: BTreeMap<String, GapVerdict>,
+    /// Ticks that no entry covers.
+    pub holes: u64,
+    /// Ticks covered twice.
+    pub overlaps: u64,
+    /// Ticks that never got a time.
+    pub unplaced: u64,
+    /// What the entries cover, unix milliseconds.
+    pub covered_ms: Option<(i64, i64)>,
+    /// The longest run without measurement, unix milliseconds.
+    pub longest_gap_ms: Option<(i64, i64)>,
+}
+
+/// Gaps of one reason.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct GapVerdict {
+    /// Entries.
+    pub entries: u64,
+    /// Ticks.
+    pub ticks: u64,
+}
+
+/// Brackets of time.
+#[derive(Debug, Clone, Serialize)]
+pub struct TimeVerdict {
+    /// Ticks whose bracket is at most 300, 4200, 86400, 604800 seconds wide, and wider.
+    pub within: [u64; 5],
+    /// Ticks without a lower bound.
+    pub no_lower: u64,
+    /// Ticks without an upper bound.
+    pub no_upper: u64,
+    /// The widest bracket, seconds.
+    pub widest_s: u64,
+    /// The longest time from a claimed time to the statement that bounds it.
+    pub latest_s: u64,
+    /// Ticks per assurance class.
+    pub classes: [u64; 3],
+    /// Entries with a trusted pin.
+    pub pins_trusted: u64,
+    /// Entries whose pin proves nothing.
+    pub pins_unknown: u64,
+    /// Ticks outside their bracket.
+    pub outside: u64,
+}
+
+/// A control entry in words.
+#[derive(Debug, Clone, Serialize)]
+pub struct EventVerdict {
+    /// The entry.
+    pub index: u64,
+    /// Its kind.
+    pub kind: &'static str,
+    /// In words.
+    pub text: String,
+    /// Who approved it.
+    pub approved_by: Option<String>,
+    /// Whether it changes values.
+    pub changes_values: bool,
+}
+
+/// The seam between a log and its successor for one point of the plan.
+#[derive(Debug, Clone, Serialize)]
+pub struct HandOverVerdict {
+    /// The monitoring point.
+    pub number: String,
+    /// The log replaced.
+    pub from: String,
+    /// Its successor.
+    pub to: String,
+    /// The end of what counts of the first, unix milliseconds.
+    pub ends_ms: i64,
+    /// The start of the second.
+    pub begins_ms: i64,
+    /// Whether the successor's log names the last entry of the first.
+    pub sealed: bool,
+}
+
+/// What became of the report.
+#[derive(Debug, Clone, Serialize)]
+pub struct ReportVerdict {
+    /// Whether the bundle holds one.
+    pub claimed: bool,
+    /// Whether it could be recomputed.
+    pub recomputed: bool,
+    /// Whether both are equal, byte for byte.
+    pub equal: bool,
+    /// Emission reductions as recomputed, in tonnes.
+    pub er: Option<String>,
+    /// Credited under the plan's rule.
+    pub credited: Option<String>,
+    /// Parameters as recomputed: name, value, unit.
+    pub parameters: Vec<(String, String, String)>,
+    /// Cells that differ in all.
+    pub cells_differ: u64,
+}
+
+/// A failed check.
+#[derive(Debug, Clone, Serialize)]
+pub struct FailureVerdict {
+    /// The rule's code.
+    pub code: &'static str,
+    /// The exit code it leads to.
+    pub exit: u8,
+    /// The log.
+    pub log: Option<String>,
+    /// The entry.
+    pub index: Option<u64>,
+    /// Its ticks: stream, first, first after.
+    pub ticks: Option<(u16, u64, u64)>,
+    /// The file inside the bundle.
+    pub file: Option<String>,
+    /// The position in the bundle.
+    pub offset: Option<u64>,
+    /// Everything in words.
+    pub text: String,
+}
+
+impl From<&Failure> for FailureVerdict {
+    fn from(failure: &Failure) -> Self {
+        Self {
+            code: failure.problem.code(),
+            exit: failure.problem.class().exit_code(),
+            log: failure.log.clone(),
+            index: failure.index,
+            ticks: failure
+                .ticks
+                .as_ref()
+                .map(|ticks: &Ticks| (ticks.stream, ticks.first, ticks.end())),
+            file: failure.place.as_ref().map(|(file, _)| file.clone()),
+            offset: failure.place.as_ref().map(|(_, offset)| *offset),
+            text: failure.to_string(),
+        }
+    }
+}
+
+impl From<&StreamFacts> for StreamVerdict {
+    fn from(facts: &StreamFacts) -> Self {
+        Self {
+            stream: facts.stream,
+            tick_ms: facts.tick_ms,
+            relevant: facts.relevant,
+            expected: facts.expected,
+            measured: facts.measured,
+            gaps: facts
+                .gaps
+                .iter()
+                .map(|(reason, gap)| {
+                    (
+                        (*reason).to_owned(),
+                        GapVerdict {
+                            entries: gap.entries,
+                            ticks: gap.ticks,
+                        },
+                    )
+                })
+                .collect(),
+            holes: facts.holes,
+            overlaps: facts.overlaps,
+            unplaced: facts.unplaced,
+            covered_ms: facts.covered_ms,
+            longest_gap_ms: facts.longest_gap_ms,
+        }
+    }
+}
+
+impl From<&Event> for EventVerdict {
+    fn from(event: &Event) -> Self {
+        Self {
+            index: event.index,
+            kind: event.kind,
+            text: event.text.clone(),
+            approved_by: event.approved_by.clone(),
+            changes_values: event.changes_values,
+        }
+    }
+}
+
+/// What the samples of a log were.
+#[derive(Debug, Clone, Default)]
+pub struct Samples {
+    /// All.
+    pub all: u64,
+    /// Not good, by code.
+    pub not_good: BTreeMap<u8, u64>,
+}
+
+impl LogVerdict {
+    /// Joins what the proof and the samples say of a log.
+    #[must_use]
+    pub fn new(facts: &LogFacts, samples: Samples, complete: bool) -> Self {
+        let time = &facts.time;
+        Self {
+            origin: facts.origin.clone(),
+            complete,
+            first: facts.first,
+            size: facts.size,
+            root: facts.root.to_hex(),
+            controls: facts.controls,
+            entry_keys: facts.entry_keys,
+            long_keys: facts.long_keys.iter().cloned().collect(),
+            cosigned: facts.cosigned.iter().cloned().collect(),
+            quorum_met: facts.quorum_met,
+            roots: facts.roots,
+            dropped: facts.dropped,
+            samples: samples.all,
+            not_good: samples.not_good,
+            streams: facts.streams.iter().map(StreamVerdict::from).collect(),
+            time: TimeVerdict {
+                within: time.within,
+                no_lower: time.no_lower,
+                no_upper: time.no_upper,
+                widest_s: time.widest_s,
+                latest_s: time.latest_s,
+                classes: time.classes,
+                pins_trusted: time.pins_trusted,
+                pins_unknown: time.pins_unknown,
+                outside: time.outside,
+            },
+            events: facts.events.iter().map(EventVerdict::from).collect(),
+        }
+    }
+}
+
+impl StreamVerdict {
+    /// Ticks of the period without a measurement.
+    #[must_use]
+    pub fn unmeasured(&self) -> u64 {
+        let declared: u64 = self.gaps.values().map(|gap| gap.ticks).sum();
+        (declared + self.holes).saturating_sub(self.overlaps)
+    }
+}
