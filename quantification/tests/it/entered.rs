@@ -3,7 +3,7 @@
 use quantification::exact::Exact;
 use quantification::report::Report;
 
-use crate::support::{GW1, INJECTION, Log, bound, changed, period, report};
+use crate::support::{GW1, INJECTION, Log, bound, period, replaced, report};
 
 const HOUR: i64 = 3_600_000;
 
@@ -14,9 +14,7 @@ fn exact(text: &str) -> Exact {
 /// The injection example over two days of the second quarter, with other entered values; the wells
 /// take nothing in.
 fn entered(values: &str) -> Report {
-    let start = INJECTION.find("[[entered]]").unwrap();
-    let end = start + INJECTION[start..].find("[[neutral]]").unwrap();
-    let plan = changed(INJECTION, &[(&INJECTION[start..end], values)]);
+    let plan = replaced(INJECTION, "[[entered]]", "[[neutral]]", values);
     let bound = bound(&plan);
     let period = period(&bound, "2026-06-30", "2026-07-01");
     let points = [
@@ -98,14 +96,13 @@ fn a_laboratory_composition_is_weighted_by_its_days() {
              from = \"{from}\"\nto = \"{to}\"\nperson = \"P\"\ncitation = \"laboratory\"\n\n"
         )
     };
-    let start = INJECTION.find("[[points]]\nnumber = \"MP-3\"").unwrap();
-    let end = start
-        + INJECTION[start..]
-            .find("[[points]]\nnumber = \"MP-4\"")
-            .unwrap();
     let values =
         sample("99", "2026-01-01", "2026-04-05") + &sample("98", "2026-04-06", "2026-04-08");
-    let plan = changed(INJECTION, &[(&INJECTION[start..end], &values)]);
+    let (mp3, mp4) = (
+        "[[points]]\nnumber = \"MP-3\"",
+        "[[points]]\nnumber = \"MP-4\"",
+    );
+    let plan = replaced(INJECTION, mp3, mp4, &values);
     let bound = bound(&plan);
     // Two days under the first sample, three under the second, one under none.
     let period = period(&bound, "2026-04-04", "2026-04-09");

@@ -3,7 +3,9 @@
 use quantification::exact::Exact;
 use serde_json::Value;
 
-use crate::support::{GW1, INJECTION, Log, SOLAR_POINTS, bound, changed, period, report, solar};
+use crate::support::{
+    GW1, INJECTION, Log, SOLAR_POINTS, bound, changed, period, replaced, report, solar,
+};
 
 fn vectors() -> Value {
     serde_json::from_str(include_str!("../../testdata/golden-vectors.json")).unwrap()
@@ -30,11 +32,12 @@ const HOUR: i64 = 3_600_000;
 /// One well, no leakage but what was entered, no energy.
 fn one_well() -> String {
     let without = |plan: &str, number: &str| {
-        let start = plan
-            .find(&format!("[[points]]\nnumber = \"{number}\""))
-            .unwrap();
-        let end = plan[start + 2..].find("[[").unwrap() + start + 2;
-        format!("{}{}", &plan[..start], &plan[end..])
+        replaced(
+            plan,
+            &format!("[[points]]\nnumber = \"{number}\""),
+            "[[",
+            "",
+        )
     };
     let plan = ["MP-2", "MP-4", "MP-6"]
         .iter()

@@ -21,7 +21,7 @@ fn compute(messages: impl Fn(i64, &mut Log)) -> (Bound, Period, Report) {
     (bound, period, report)
 }
 
-/// kW·min as kWh in MWh.
+/// An energy given in kW·min, in the parameter's unit.
 fn energy(kw_minutes: i64) -> Exact {
     Exact::whole(kw_minutes)
         .divided_by(Exact::whole(60_000))
