@@ -264,6 +264,10 @@ impl Delivery {
                 }
                 None
             }
+            Ok(HeadCheck::Nothing) => {
+                self.outcome.change(|status| status.head = HeadState::Confirmed);
+                None
+            }
             Ok(HeadCheck::Ahead { size }) => {
                 self.outcome.change(|status| status.head = HeadState::Ahead);
                 let text = format!(
@@ -432,6 +436,8 @@ fn signs_payload(entry: &[u8]) -> bool {
 /// How the collector's log stands to ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HeadCheck {
+    /// It shows no head of this log (yet); an upload will tell where it is.
+    Nothing,
     /// Its log is a beginning of ours, or all of it.
     Same {
         /// Its size.
@@ -462,7 +468,7 @@ pub async fn check_head(
 ) -> Result<HeadCheck, CollectorError> {
     let nonsense = |why: String| CollectorError::Nonsense(format!("its head: {why}"));
     let Some(bytes) = collector.get("checkpoint", Duration::from_secs(5)).await? else {
-        return Ok(HeadCheck::Same { size: 0 });
+        return Ok(HeadCheck::Nothing);
     };
     let note = Note::parse(&bytes).map_err(|error| nonsense(error.to_string()))?;
     let cosigned = verify_cosignature(&note, witness).map_err(|error| nonsense(error.to_string()))?;

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use evidence::measurement::{MeasurementConfig, PointKind, Source};
 
 use crate::config::{GatewayConfig, ModbusDevice, MqttBroker, PointConfig, polled_streams};
-use crate::modbus::device::describe;
+use crate::modbus::outcome::describe;
 use crate::plan::{Block, plan};
 use crate::sampling::{limits, shared_cap, values};
 

@@ -7,13 +7,16 @@
 //! - [`link`] is the task that owns the connection; the requests of all units behind one `host:port`
 //!   queue there.
 //! - [`backoff`] decides per link and per unit when a silent device is asked again.
-//! - [`device`] reads one device's points of one stream and learns the holes in its register map.
+//! - [`device`] reads one device's points of one stream; [`register_map`] plans its requests and
+//!   learns the holes in its registers.
 
 pub mod backoff;
 pub mod connection;
 pub mod device;
 pub mod frame;
 pub mod link;
+pub mod outcome;
+pub mod register_map;
 
 pub use connection::Failure;
 pub use link::{Link, LinkOptions};

@@ -14,7 +14,8 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::checks::Watch;
 use crate::config::{GatewayConfig, MESSAGE_STREAMS_FROM};
-use crate::modbus::device::{DeviceReader, Outcome};
+use crate::modbus::device::DeviceReader;
+use crate::modbus::outcome::Outcome;
 use crate::mqtt::{self, MqttError};
 use crate::sample::{MessageSource as _, PointSample, SampleValue};
 use crate::sampling;

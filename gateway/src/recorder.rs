@@ -301,7 +301,12 @@ impl Recorder {
     ///
     /// [`RecorderError`]: stop using this recorder and start again.
     pub async fn record(&mut self, tick: u64, samples: TickSamples) -> Result<(), RecorderError> {
+        let generation = self.timeline.axes().generation;
         self.look_at_clock().await?;
+        if self.timeline.axes().generation != generation {
+            // Taken at a place that the axis has just left: it belongs to no tick any more.
+            return Ok(());
+        }
         let TickSamples { stream, samples } = samples;
         if self.stalled.is_some() {
             return Ok(());
@@ -456,8 +461,13 @@ impl Recorder {
         if self.stalled.is_some() {
             return Ok(());
         }
+        let tick_ms = self.timeline.axis(stream).map_or(1, |axis| u64::from(axis.tick_ms));
         while let Some(open) = self.open.get(&stream).filter(|open| open.messages) {
             if now < open.end {
+                break;
+            }
+            if (now - open.next.min(now)) * tick_ms > HOUR_MS {
+                self.skip(stream, now).await?;
                 break;
             }
             let end = open.end;

@@ -356,7 +356,7 @@ async fn confirm_head(config: &GatewayConfig, clock: &Arc<dyn Clock>) -> Result<
     let witness = enrolment.witness()?;
     let check = check_head(&client, &witness, &mut reader, ours);
     match tokio::time::timeout(Duration::from_secs(5), check).await {
-        Ok(Ok(HeadCheck::Same { .. })) => Ok(()),
+        Ok(Ok(HeadCheck::Same { .. } | HeadCheck::Nothing)) => Ok(()),
         Ok(Ok(HeadCheck::Ahead { size })) => Err(RunError::Behind { ours, theirs: size }),
         Ok(Ok(HeadCheck::Forked { size })) => Err(RunError::Forked { size }),
         Ok(Err(error)) => {

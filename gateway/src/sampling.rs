@@ -15,7 +15,10 @@ use tokio::time::Instant;
 
 use crate::checks::Watch;
 use crate::config::{GatewayConfig, ModbusDevice, polled_streams};
-use crate::modbus::device::{DeviceReader, Outcome, Value};
+use crate::modbus::device::DeviceReader;
+use crate::modbus::link::GRACE;
+use crate::modbus::outcome::Outcome;
+use crate::modbus::register_map::{RegisterMap, Value};
 use crate::modbus::{Link, LinkOptions};
 use crate::plan::{Limits, Span};
 use crate::sample::{PointSample, PolledSource, SampleValue, TickSamples};
@@ -47,9 +50,16 @@ pub fn start(config: &GatewayConfig, random: &dyn SecureRandom) -> Vec<PolledStr
 ///
 /// Starts the links like [`start`].
 #[must_use]
-pub fn readers(config: &GatewayConfig, table: &MeasurementConfig, random: &dyn SecureRandom) -> Vec<DeviceReader> {
+pub fn readers(
+    config: &GatewayConfig,
+    table: &MeasurementConfig,
+    random: &dyn SecureRandom,
+) -> Vec<DeviceReader> {
     let links = links(config, random);
-    (0_u16..).zip(&config.modbus).filter_map(|(index, device)| reader(table, index, device, None, &links)).collect()
+    (0_u16..)
+        .zip(&config.modbus)
+        .filter_map(|(index, device)| reader(table, index, device, None, &links))
+        .collect()
 }
 
 /// A device's points of one stream, if it has any.
@@ -62,8 +72,10 @@ fn reader(
 ) -> Option<DeviceReader> {
     let link = links.get(&(device.host.clone(), device.port))?.clone();
     let values = values(table, index, stream);
-    (!values.is_empty())
-        .then(|| DeviceReader::new(&device.name, link, device.unit_id, device.timeout, limits(device), values))
+    (!values.is_empty()).then(|| {
+        let map = RegisterMap::new(&device.name, limits(device), values);
+        DeviceReader::new(link, device.unit_id, device.timeout, map)
+    })
 }
 
 type Links = BTreeMap<(String, u16), Link>;
@@ -174,7 +186,15 @@ impl PolledStream {
             .sum()
     }
 
+    /// The devices are given up a moment before the next tick begins (2 % of the interval, 5 to
+    /// 50 ms): who polls this stream must be back in time, or one silent device would cost every
+    /// other one the next tick.
+    fn margin(&self) -> Duration {
+        Duration::from_millis((self.tick_ms / 50).clamp(5, 50)) + GRACE
+    }
+
     async fn read(&mut self, tick: u64, deadline: Instant) -> TickSamples {
+        let deadline = deadline.checked_sub(self.margin()).unwrap_or(deadline);
         let outcomes = join_all(self.devices.iter_mut().map(|device| device.read(deadline))).await;
         let at_ms = tick.saturating_mul(self.tick_ms);
         let mut samples: Vec<PointSample> = Vec::with_capacity(self.watches.len());

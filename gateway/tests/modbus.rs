@@ -2,8 +2,6 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
-use std::io::{BufRead as _, BufReader};
-use std::process::{Child, Command, Stdio};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -11,12 +9,13 @@ use evidence::measurement::Table;
 use evidence::quality::Quality;
 use evidence::value::{Format, Kind, Order};
 use gateway::config::GatewayConfig;
-use gateway::modbus::device::{DeviceReader, Outcome, Value};
+use gateway::modbus::device::DeviceReader;
 use gateway::modbus::frame::{Answer, Misbehaviour, Request};
+use gateway::modbus::outcome::Outcome;
+use gateway::modbus::register_map::{RegisterMap, Value};
 use gateway::modbus::{Failure, Link, LinkOptions};
 use gateway::plan::{Limits, Span};
-use gateway::read_once::read_once;
-use gateway::sample::{PolledSource as _, SampleValue};
+use gateway::sample::{PointSample, PolledSource as _};
 use gateway::sampling;
 use proptest::prelude::{Just, ProptestConfig, Strategy, prop_assert, prop_oneof, proptest};
 use ring::rand::SystemRandom;
@@ -251,14 +250,8 @@ fn reader(link: &Link, unit: u8, timeout: Duration, addresses: &[u16]) -> Device
         .zip(addresses)
         .map(|(point, address)| value(point, *address))
         .collect();
-    DeviceReader::new(
-        &format!("unit-{unit}"),
-        link.clone(),
-        unit,
-        timeout,
-        limits,
-        values,
-    )
+    let map = RegisterMap::new(&format!("unit-{unit}"), limits, values);
+    DeviceReader::new(link.clone(), unit, timeout, map)
 }
 
 fn qualities(outcomes: &[Outcome]) -> Vec<Quality> {
@@ -285,7 +278,7 @@ async fn a_hole_in_the_register_map_is_found_once_remembered_and_costs_the_other
             match &outcome.result {
                 Ok(raw) => assert_eq!(*raw, i64::from(server.register(1, address))),
                 Err(absence) => {
-                    assert_eq!((address, absence.quality), (5, Quality::ILLEGAL_ADDRESS))
+                    assert_eq!((address, absence.quality), (5, Quality::ILLEGAL_ADDRESS));
                 }
             }
         }
@@ -362,6 +355,28 @@ async fn a_silent_unit_is_backed_off_and_the_others_on_its_link_keep_their_rhyth
 }
 
 #[tokio::test]
+async fn a_link_that_returns_serves_its_units_even_if_the_one_that_probed_it_is_silent() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    drop(listener);
+    let link = link(port, Some(Duration::from_millis(200)));
+    let mut silent = reader(&link, 7, PATIENCE, &[0]);
+    let mut alive = reader(&link, 1, PATIENCE, &[0]);
+    let first = silent.read(Instant::now() + PATIENCE).await;
+    assert_eq!(qualities(&first), [Quality::LINK_ERROR]);
+    let waiting = alive.read(Instant::now() + PATIENCE).await;
+    assert_eq!(qualities(&waiting), [Quality::BACKED_OFF], "one attempt tells for all units");
+    let server = Scripted::start_on(port).await;
+    server.silence(7);
+    // The silent unit gets the probe, because it asks first.
+    while qualities(&silent.read(Instant::now() + PATIENCE).await) != [Quality::TIMEOUT] {
+        tokio::task::yield_now().await;
+    }
+    let outcomes = alive.read(Instant::now() + PATIENCE).await;
+    assert_eq!(qualities(&outcomes), [Quality::GOOD]);
+}
+
+#[tokio::test]
 async fn a_busy_device_keeps_its_connection_and_its_rhythm() {
     let server = Scripted::start().await;
     let link = link(server.port, None);
@@ -374,180 +389,36 @@ async fn a_busy_device_keeps_its_connection_and_its_rhythm() {
     assert_eq!(qualities(&outcomes), [Quality::GOOD; 2]);
 }
 
-/// pymodbus in a process of its own; ends when dropped.
-struct Meter {
-    process: Child,
-    port: u16,
-}
-
-impl Meter {
-    fn start() -> Self {
-        let python =
-            std::env::var("FIELDSEAL_TEST_PYTHON").unwrap_or_else(|_| "python3".to_owned());
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/meter.py");
-        let mut process = Command::new(&python)
-            .arg(script)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap_or_else(|error| panic!("start {python}: {error}; set FIELDSEAL_TEST_PYTHON"));
-        let mut line = String::new();
-        BufReader::new(process.stdout.take().unwrap())
-            .read_line(&mut line)
-            .unwrap();
-        let port = line
-            .trim()
-            .parse()
-            .expect("pymodbus prints its port; is it installed? tests/run does it");
-        Self { process, port }
-    }
-}
-
-impl Drop for Meter {
-    fn drop(&mut self) {
-        self.process.kill().unwrap();
-        self.process.wait().unwrap();
-    }
-}
-
-/// A configuration of two units behind one address, with every type and order.
-fn config_of(port: u16) -> (GatewayConfig, Vec<(String, i64)>) {
-    let mut text =
-        String::from("[gateway]\norigin = \"example.com/gw/1\"\ndata_dir = \"/nowhere\"\n");
-    let mut expected = Vec::new();
-    for (unit, shift) in [(1_i64, 0_i64), (2, 1_000)] {
-        text.push_str(&format!(
-            "[[modbus]]\nname = \"unit-{unit}\"\nhost = \"127.0.0.1\"\nport = {port}\nunit_id = {unit}\naddress_base = \"pdu\"\ntimeout_ms = 20000\n"
-        ));
-        let mut point = |name: String, table: &str, address: i64, rest: &str, raw: i64| {
-            text.push_str(&format!(
-                "[[modbus.point]]\nname = \"{name}\"\ntable = \"{table}\"\naddress = {address}\n{rest}\ndecimals = 0\nunit = \"1\"\nkind = \"instant\"\n"
-            ));
-            expected.push((name, raw));
-        };
-        for address in (0..200).step_by(7).chain([399]) {
-            for table in ["holding", "input"] {
-                point(
-                    format!("{table}-{unit}-{address}"),
-                    table,
-                    address,
-                    "type = \"u16\"",
-                    address + shift,
-                );
-            }
-        }
-        for address in 0..40 {
-            for table in ["coil", "discrete"] {
-                let raw = i64::from(address % 3 == 0);
-                point(
-                    format!("{table}-{unit}-{address}"),
-                    table,
-                    address,
-                    "type = \"bit\"",
-                    raw,
-                );
-            }
-        }
-        let word = |address: i64| address + shift;
-        let swapped = |address: i64| (word(address) & 0xFF) << 8 | word(address) >> 8;
-        let two = |high: i64, low: i64| high << 16 | low;
-        for (order, raw) in [
-            ("ABCD", two(word(300), word(301))),
-            ("CDAB", two(word(301), word(300))),
-            ("BADC", two(swapped(300), swapped(301))),
-            ("DCBA", two(swapped(301), swapped(300))),
-        ] {
-            let rest = format!("type = \"u32\"\norder = \"{order}\"");
-            point(format!("u32-{unit}-{order}"), "holding", 300, &rest, raw);
-        }
-        let four = (0..4).fold(0, |sum, place| sum << 16 | word(310 + place));
-        point(format!("u64-{unit}"), "input", 310, "type = \"u64\"", four);
-        point(
-            format!("swapped-{unit}"),
-            "holding",
-            320,
-            "type = \"u16\"\norder = \"BA\"",
-            swapped(320),
-        );
-    }
-    (GatewayConfig::parse("test", &text).unwrap(), expected)
-}
-
 #[tokio::test]
-async fn registers_that_hold_their_own_address_come_out_of_a_server_by_others_unmixed() {
-    let meter = Meter::start();
-    let (config, expected) = config_of(meter.port);
-    let table = config.measurement(|_| 0);
-    let [stream] = sampling::start(&config, &SystemRandom::new())
-        .try_into()
-        .unwrap();
-    let mut stream: sampling::PolledStream = stream;
-    for tick in 0..3 {
-        let samples = stream.poll(tick, Instant::now() + PATIENCE).await.samples;
-        assert_eq!(samples.len(), expected.len(), "one sample per point");
-        for (index, sample) in samples.iter().enumerate() {
-            let name = &table.points[index].name;
-            assert_eq!(usize::from(sample.point), index);
-            assert_eq!(
-                sample.value,
-                SampleValue::Int(expected[index].1),
-                "{name} {:?}",
-                sample.qualities
-            );
-            // A 64-bit count of this size is read and kept, but too large to be exact everywhere.
-            let flags = if name.starts_with("u64") {
-                vec![(Quality::OUT_OF_RANGE, 0)]
-            } else {
-                vec![]
-            };
-            assert_eq!(sample.qualities, flags, "{name}");
-            assert_eq!(*name, expected[index].0);
-        }
-    }
-}
-
-#[tokio::test]
-async fn a_hole_of_a_server_by_others_is_an_illegal_address() {
-    let meter = Meter::start();
-    let point = |name: &str, address: u16| {
+async fn a_stream_with_a_silent_device_is_back_before_its_next_tick() {
+    let (alive, silent) = (Scripted::start().await, Scripted::start().await);
+    silent.silence(1);
+    let device = |name: &str, port: u16| {
         format!(
-            "[[modbus.point]]\nname = \"{name}\"\ntable = \"holding\"\naddress = {address}\ntype = \"u16\"\ndecimals = 0\nunit = \"1\"\nkind = \"instant\"\n"
+            "[[modbus]]\nname = \"{name}\"\nhost = \"127.0.0.1\"\nport = {port}\naddress_base = \"pdu\"\ntimeout_ms = 5000\n\
+             [[modbus.point]]\nname = \"{name}-1\"\ntable = \"holding\"\naddress = 1\ntype = \"u16\"\ndecimals = 0\nunit = \"1\"\nkind = \"instant\"\n"
         )
     };
     let text = format!(
-        "[gateway]\norigin = \"example.com/gw/1\"\ndata_dir = \"/nowhere\"\n[[modbus]]\nname = \"m\"\nhost = \"127.0.0.1\"\nport = {}\naddress_base = \"pdu\"\ntimeout_ms = 20000\n{}{}{}",
-        meter.port,
-        point("before", 198),
-        point("within", 210),
-        point("behind", 221),
+        "[gateway]\norigin = \"example.com/gw/1\"\ndata_dir = \"/nowhere\"\n{}{}",
+        device("silent", silent.port),
+        device("alive", alive.port)
     );
     let config = GatewayConfig::parse("test", &text).unwrap();
-    let rows = read_once(&config, Duration::ZERO, &SystemRandom::new())
-        .await
-        .unwrap();
-    let lines: Vec<_> = rows
-        .iter()
-        .map(|row| {
-            (
-                row.point.as_str(),
-                row.value.as_deref(),
-                row.raw.as_deref(),
-                row.quality.as_str(),
-            )
-        })
-        .collect();
-    assert_eq!(
-        lines,
-        [
-            ("before", Some("198"), Some("00C6"), "good"),
-            (
-                "within",
-                None,
-                None,
-                "illegal address: exception 2 (illegal data address)"
-            ),
-            ("behind", Some("221"), Some("00DD"), "good"),
-        ]
-    );
-    assert!(gateway::read_once::table(&rows).contains("illegal address"));
+    // On a busy machine a wake-up may come late; a poll that uses up its tick fails every time.
+    let mut in_time = false;
+    for tick in 0..5 {
+        let streams = sampling::start(&config, &SystemRandom::new());
+        let [mut stream] = <[sampling::PolledStream; 1]>::try_from(streams).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(1);
+        let samples = stream.poll(tick, deadline).await.samples;
+        in_time |= Instant::now() < deadline;
+        assert_eq!(samples[0].qualities, [(Quality::TIMEOUT, 0)]);
+        let expected = PointSample::good(1, i64::from(alive.register(1, 1)));
+        assert_eq!(samples[1], expected, "the other device is not affected");
+        if in_time {
+            break;
+        }
+    }
+    assert!(in_time, "the next tick of the other device would be missed");
 }

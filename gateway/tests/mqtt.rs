@@ -1,6 +1,6 @@
 //! The MQTT source against Mosquitto, over real sockets.
 
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
 
 use std::io::Write as _;
 use std::path::Path;
@@ -184,6 +184,31 @@ async fn what_was_not_acknowledged_comes_again_and_what_was_does_not() {
 }
 
 #[tokio::test]
+async fn an_acknowledgement_given_while_closing_still_reaches_the_broker() {
+    let broker = Broker::start();
+    let mut stream = subscribed(&broker).await;
+    let mut publisher = broker.publisher();
+    publisher.publish("site/flow", false, "1").await;
+    let ack = next(&mut stream).await.ack.unwrap();
+    // The recorder stops receiving first and syncs its journal then.
+    tokio::join!(stream.close(), async {
+        tokio::task::yield_now().await;
+        ack.durable();
+    });
+    publisher.publish("site/flow", false, "2").await;
+    let mut stream = start(&broker);
+    let mut message = next(&mut stream).await;
+    while one(&message).point != 0 {
+        message = next(&mut stream).await;
+    }
+    assert_eq!(
+        one(&message).value,
+        SampleValue::Int(200),
+        "the first was acknowledged"
+    );
+}
+
+#[tokio::test]
 async fn a_lost_broker_is_a_sample_and_an_old_acknowledgement_does_not_reach_the_new_connection() {
     let mut broker = Broker::start();
     let mut stream = subscribed(&broker).await;
@@ -205,6 +230,7 @@ async fn a_lost_broker_is_a_sample_and_an_old_acknowledgement_does_not_reach_the
     assert_eq!(one(&again).value, SampleValue::Int(700), "redelivered");
     // Given for the first delivery, after the second: must not acknowledge anything now.
     old.ack.unwrap().durable();
+    drop(again);
     stream.close().await;
     let mut stream = start(&broker);
     let mut third = next(&mut stream).await;

@@ -35,7 +35,7 @@ pub struct LinkOptions {
 }
 
 /// How long after its deadline an answer may take from the task to its caller.
-const GRACE: Duration = Duration::from_millis(5);
+pub const GRACE: Duration = Duration::from_millis(5);
 
 /// A request waiting in the queue.
 struct Job {

@@ -26,7 +26,10 @@ use crate::sample::{Ack, Message};
 const MOST_PAUSE: Duration = Duration::from_secs(60);
 
 /// How long acknowledgements may take to leave at shutdown.
-const FAREWELL: Duration = Duration::from_secs(2);
+const FAREWELL: Duration = Duration::from_secs(3);
+
+/// How often it is looked whether acknowledgements are still owed at shutdown.
+const OWED_AGAIN: Duration = Duration::from_millis(10);
 
 /// Topics that came without being wanted and were unsubscribed; remembered up to this many.
 const MOST_STRANGERS: usize = 1_000;
@@ -47,6 +50,8 @@ struct Session {
     /// Attempts to connect that failed since the last connection.
     failures: u32,
     strangers: HashSet<String>,
+    /// Held by every acknowledgement that is still to be given, and once by the session itself.
+    owed: Arc<()>,
 }
 
 /// Runs until the receiver of the messages is dropped or closed.
@@ -73,6 +78,7 @@ pub(super) async fn run(
         started,
         failures: 0,
         strangers,
+        owed: Arc::new(()),
     };
     let closing = session.messages.clone();
     loop {
@@ -193,9 +199,11 @@ impl Session {
     /// The acknowledgement of a message of the present connection.
     fn ack(&self, publish: &Publish) -> Ack {
         let (connection, gate) = (self.gate().connection, Arc::clone(&self.gate));
+        let owed = Arc::clone(&self.owed);
         let mut receipt = Publish::from_bytes("", publish.qos, Bytes::new());
         receipt.pkid = publish.pkid;
         Ack::new(move || {
+            let _until_queued = owed;
             let gate = gate.lock().unwrap_or_else(PoisonError::into_inner);
             if gate.connection != connection {
                 return;
@@ -255,14 +263,21 @@ impl Session {
         doubled / 2 + doubled / 2 * part / 255
     }
 
-    /// Lets the acknowledgements given so far leave, then says goodbye. The session stays.
+    /// Lets the acknowledgements leave that the recorder gives while it closes, then says goodbye.
+    /// The session stays at the broker.
     async fn farewell(&self, events: &mut EventLoop) {
-        if events.network.is_none() || self.gate().client.try_disconnect().is_err() {
-            return;
-        }
-        // Until the broker closes: closing first, with something unread, would reset the connection
-        // and with it throw away the acknowledgements on their way.
-        let leave = async { while events.poll().await.is_ok() {} };
+        let leave = async {
+            while Arc::strong_count(&self.owed) > 1 && events.network.is_some() {
+                // What arrives meanwhile is not handed on: unacknowledged, it comes again.
+                let _event = timeout(OWED_AGAIN, events.poll()).await;
+            }
+            if events.network.is_none() || self.gate().client.try_disconnect().is_err() {
+                return;
+            }
+            // Until the broker closes: closing first, with something unread, would reset the
+            // connection and throw away the acknowledgements on their way.
+            while events.poll().await.is_ok() {}
+        };
         if timeout(FAREWELL, leave).await.is_err() {
             debug!(
                 broker.name = self.broker,

@@ -2,7 +2,9 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 #![expect(clippy::expect_used, reason = "a test may panic")]
 
+mod collector;
 mod crash;
+mod delivering;
 mod recording;
 mod support;
 mod time;

@@ -70,7 +70,12 @@ pub(crate) struct Scripted {
 
 impl Scripted {
     pub(crate) async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::start_on(0).await
+    }
+
+    /// Listens on a port of the test's choice.
+    pub(crate) async fn start_on(port: u16) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
         let server = Self {
             port: listener.local_addr().unwrap().port(),
             epoch: Arc::default(),
