@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
+use evidence::chain::Chain;
 use ring::rand::{SecureRandom as _, SystemRandom};
-use store::{EnrolmentCode, Store};
+use store::{EnrolmentCode, LogRef, Store};
 
 use crate::clock::{Clock, SystemClock};
 use crate::code::Code;
@@ -253,6 +254,12 @@ async fn status(path: &Path) -> anyhow::Result<()> {
                 "    entries {}, newest cosigned {age_s} s ago",
                 log.size
             )?;
+            for (from, to) in missing_payloads(&store, log.log).await? {
+                writeln!(
+                    text,
+                    "    payload of entries {from} to {to} neither received nor declared dropped"
+                )?;
+            }
             for refused in store.quarantined(log.log, 5).await? {
                 let (seen, code, reason) = (refused.seen, refused.code, refused.reason);
                 writeln!(text, "    in quarantine ({seen}x) {code}: {reason}")?;
@@ -265,4 +272,14 @@ async fn status(path: &Path) -> anyhow::Result<()> {
     print(&text);
     store.close().await;
     Ok(())
+}
+
+/// Entries that are here without the readings they sign for.
+async fn missing_payloads(store: &Store, log: LogRef) -> anyhow::Result<Vec<(u64, u64)>> {
+    let Some(head) = store.head(log).await? else {
+        return Ok(Vec::new());
+    };
+    let chain = Chain::decode(&head.chain)
+        .with_context(|| format!("the stored state of log {} cannot be read", head.log.origin))?;
+    Ok(chain.undeclared_absent().to_vec())
 }

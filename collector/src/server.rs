@@ -58,6 +58,8 @@ pub enum ServeError {
 
 /// How long requests under way may take at a stop; an upload that is cut is sent again.
 const STOP: Duration = Duration::from_secs(10);
+/// How long a connection may be silent between requests.
+const IDLE: Duration = Duration::from_secs(370);
 /// Enrolments per minute, from everybody.
 const ENROLMENTS_PER_MINUTE: u32 = 60;
 
@@ -82,6 +84,7 @@ pub async fn serve(
     }
     let tls = config.tls.load()?;
     let store = Store::open(&config.store.url()?).await?;
+    know_cosigner(&store, &cosigner).await?;
     let address = listener.local_addr()?;
     listener.set_nonblocking(true)?;
     tracing::info!(
@@ -103,12 +106,14 @@ pub async fn serve(
     let tls = RustlsConfig::from_config(tls.config);
     let handle = Handle::new();
     let mut server = from_tcp_rustls(listener, tls.clone())?.handle(handle.clone());
-    // Somebody who opens a connection and says nothing holds it for this long.
+    // Somebody who opens a connection and says nothing holds it for this long. Longer than the
+    // longest segment (300 s): a gateway keeps its one connection, and a new TLS handshake would
+    // cost it more bytes than a segment has.
     server
         .http_builder()
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(Duration::from_secs(30));
+        .header_read_timeout(IDLE);
     let serving = server.serve(router(collector).into_make_service());
     let stopping = async {
         shutdown.await;
@@ -125,6 +130,27 @@ pub async fn serve(
     store.close().await;
     tracing::info!("Stopped");
     Ok(outcome?)
+}
+
+/// Says loudly if this store was served with another key before: gateways and verifiers know that
+/// one, and take no word from this one.
+async fn know_cosigner(store: &Store, cosigner: &Cosigner) -> Result<(), StoreError> {
+    const NAME: &str = "cosigner";
+
+    let ours = cosigner.vkey().to_string();
+    let before = store.meta(NAME).await?;
+    if before.as_deref() == Some(ours.as_bytes()) {
+        return Ok(());
+    }
+    if let Some(before) = before {
+        tracing::warn!(
+            cosigner = ours,
+            cosigner.before = %String::from_utf8_lossy(&before),
+            "The store was served with another cosigner's key before; gateways refuse this one \
+             until they are enrolled again: restore the old key file if this is a mistake"
+        );
+    }
+    store.put_meta(NAME, ours.as_bytes()).await
 }
 
 /// Looks every six hours whether the certificate is to be renewed. Never ends.

@@ -148,18 +148,29 @@ impl Store {
     /// [`StoreError::Misuse`] if the genesis append does not start at 0. That a code or origin is
     /// refused is an answer ([`Enrolled`]), not an error.
     pub async fn enrol(&self, enrol: &Enrol) -> Result<Enrolled, StoreError> {
-        let genesis = &enrol.genesis;
-        let LogRef { site, log } = genesis.log;
-        check_append(genesis)?;
-        if genesis.old_size != 0 {
+        check_append(&enrol.genesis)?;
+        if enrol.genesis.old_size != 0 {
             return Err(StoreError::Misuse(
                 "a genesis append starts at 0".to_owned(),
             ));
         }
+        match self.enrol_once(enrol).await {
+            // PostgreSQL only: the same origin came in by another code between our look and our
+            // insert. Everything was rolled back; the second look sees it.
+            Err(StoreError::Database(error)) if is_unique_violation(&error) => {
+                self.enrol_once(enrol).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    async fn enrol_once(&self, enrol: &Enrol) -> Result<Enrolled, StoreError> {
+        let genesis = &enrol.genesis;
+        let LogRef { site, log } = genesis.log;
         let now_ms = genesis.now_ms;
         transaction!(self, "enrol", |conn| {
-            // Marked first, so that two enrolments with one code meet at this row; what is refused
-            // below restores it, because every refusal leaves by way of `used_before`.
+            // Everything that refuses is looked at before anything is written, so that a refusal
+            // leaves the code unused.
             let code: Option<(i64, i64, Option<Vec<u8>>)> = sqlx::query_as(
                 "SELECT site_id, expires_ms, used_by FROM enrolment_codes WHERE code_id = $1",
             )
@@ -241,4 +252,10 @@ impl Store {
             }
         })
     }
+}
+
+fn is_unique_violation(error: &sqlx::Error) -> bool {
+    error
+        .as_database_error()
+        .is_some_and(sqlx::error::DatabaseError::is_unique_violation)
 }

@@ -9,6 +9,7 @@ use evidence::hash::Hash;
 use evidence::key::SigningKey;
 use evidence::note::Note;
 use evidence::wire::{Record, Upload};
+use futures_util::StreamExt as _;
 use store::LogRef;
 
 use crate::bed::{Bed, NOW, refusal};
@@ -383,5 +384,66 @@ fn an_entry_whose_payload_was_dropped_at_the_edge_is_stored_without_it() {
                 .is_empty()
         );
         serving.stop().await;
+    });
+}
+
+#[test]
+fn no_single_changed_byte_of_an_upload_gets_in() {
+    crate::bed::on_sqlite(async |bed| {
+        let mut config = bed.config.clone();
+        config.limits.uploads_per_minute = 60_000;
+        let serving = bed.serve_with(config);
+        let mut edge = Edge::enrolled(bed, &serving).await;
+        edge.seal_data(&[1, 2, 3]);
+        let log = located(bed, &edge).await;
+        let good = edge.upload(1, 3);
+        for at in 0..good.len() {
+            let mut changed = good.clone();
+            changed[at] ^= 1 << (at % 8);
+            let response = edge.send(&serving, changed).await;
+            let status = response.status().as_u16();
+            assert!(
+                matches!(status, 400 | 403 | 409 | 422),
+                "byte {at}: {status}"
+            );
+        }
+        assert_eq!(bed.store.log(log).await.unwrap().unwrap().size, 1);
+        edge.deliver(&serving, 1, 3).await;
+        assert_whole(bed, &edge).await;
+        serving.stop().await;
+    });
+}
+
+#[test]
+fn a_stop_lets_a_request_under_way_end() {
+    crate::bed::on_sqlite(async |bed| {
+        let serving = bed.serve();
+        let edge = Edge::enrolled(bed, &serving).await;
+        // More than the sockets between us hold: when the client asks for the second part, the
+        // collector has begun to read the first. Then it is told to stop, and the rest comes.
+        let large = vec![0; 15 << 20];
+        let (asked, asking) = tokio::sync::oneshot::channel::<()>();
+        let (rest, coming) = tokio::sync::oneshot::channel::<Vec<u8>>();
+        let first = futures_util::stream::iter(large.chunks(1 << 16).map(<[u8]>::to_vec).map(Ok));
+        let first = first
+            .collect::<Vec<Result<Vec<u8>, std::io::Error>>>()
+            .await;
+        let second = futures_util::stream::once(async move {
+            asked.send(()).unwrap();
+            Ok(coming.await.unwrap())
+        });
+        let body = futures_util::stream::iter(first).chain(second);
+        let post = serving
+            .post(&format!("/v1/logs/{}/entries", edge.id()))
+            .bearer_auth(&edge.token)
+            .body(reqwest::Body::wrap_stream(body));
+        let sending = tokio::spawn(post.send());
+        asking.await.unwrap();
+        let stopping = tokio::spawn(serving.stop());
+        rest.send(b"the end".to_vec()).unwrap();
+        // Read to its end and judged: zeros are no upload.
+        let (status, code, _) = refusal(sending.await.unwrap().unwrap()).await;
+        assert_eq!((status, &*code), (400, "upload"));
+        stopping.await.unwrap();
     });
 }

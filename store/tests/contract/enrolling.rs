@@ -88,6 +88,28 @@ on_both! {
         assert_eq!(bed.store.logs_of_site(site).await.unwrap().len(), 1);
     }
 
+    async fn of_many_enrolments_of_one_origin_by_different_codes_one_genesis_gets_in(bed: &Bed) {
+        let site = bed.store.create_site("Site A", NOW).await.unwrap().id;
+        let mut racing = tokio::task::JoinSet::new();
+        for number in 0..6u8 {
+            let code = format!("c0de000{number}");
+            bed.code(&code, site).await;
+            let store = bed.store.clone();
+            let mut enrol = enrol(&code, site, "example.com/gw/1");
+            enrol.genesis.rows[0].entry = vec![number];
+            racing.spawn(async move { (code, store.enrol(&enrol).await.unwrap()) });
+        }
+        let mut new = 0;
+        for (code, outcome) in racing.join_all().await {
+            let used = bed.store.code(&code).await.unwrap().unwrap().used.is_some();
+            let entered = matches!(outcome, Enrolled::New(_));
+            assert!(entered || outcome == Enrolled::OriginTaken, "{outcome:?}");
+            assert_eq!(used, entered, "a refusal uses no code up");
+            new += u32::from(entered);
+        }
+        assert_eq!(new, 1);
+    }
+
     async fn a_replaced_gateway_token_takes_the_old_ones_place(bed: &Bed) {
         let log = bed.log("example.com/gw/1").await;
         bed.store.replace_gateway_token(log.log, [9; 32]).await.unwrap();
