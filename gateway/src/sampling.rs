@@ -96,7 +96,10 @@ fn links(config: &GatewayConfig, random: &dyn SecureRandom) -> Links {
         let (link, _task) = Link::start(LinkOptions {
             host: device.host.clone(),
             port: device.port,
-            connect_delay: device.connect_delay,
+            connect_delay: on_link(config, &key)
+                .map(|device| device.connect_delay)
+                .max()
+                .unwrap_or_default(),
             cap: shared_cap(config, &key),
             first_transaction,
         });
@@ -109,18 +112,21 @@ fn links(config: &GatewayConfig, random: &dyn SecureRandom) -> Links {
 /// it: a unit that falls silent leaves the others the rest of the tick.
 #[must_use]
 pub fn shared_cap(config: &GatewayConfig, key: &(String, u16)) -> Option<Duration> {
-    let on_link = || {
-        config
-            .modbus
-            .iter()
-            .filter(|device| device.host == key.0 && device.port == key.1)
-    };
-    let units: HashSet<u8> = on_link().map(|device| device.unit_id).collect();
-    let shortest = on_link()
-        .flat_map(|device| &device.points)
-        .filter_map(|point| point.interval_s)
-        .min()?;
+    let units: HashSet<u8> = on_link(config, key).map(|device| device.unit_id).collect();
+    let points = on_link(config, key).flat_map(|device| &device.points);
+    let shortest = points.filter_map(|point| point.interval_s).min()?;
     (units.len() > 1).then(|| Duration::from_millis(500) * u32::from(shortest))
+}
+
+/// The devices behind one `host:port`.
+fn on_link<'c>(
+    config: &'c GatewayConfig,
+    key: &'c (String, u16),
+) -> impl Iterator<Item = &'c ModbusDevice> {
+    config
+        .modbus
+        .iter()
+        .filter(|device| device.host == key.0 && device.port == key.1)
 }
 
 /// What a device's requests must respect.

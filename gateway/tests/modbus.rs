@@ -365,7 +365,11 @@ async fn a_link_that_returns_serves_its_units_even_if_the_one_that_probed_it_is_
     let first = silent.read(Instant::now() + PATIENCE).await;
     assert_eq!(qualities(&first), [Quality::LINK_ERROR]);
     let waiting = alive.read(Instant::now() + PATIENCE).await;
-    assert_eq!(qualities(&waiting), [Quality::BACKED_OFF], "one attempt tells for all units");
+    assert_eq!(
+        qualities(&waiting),
+        [Quality::BACKED_OFF],
+        "one attempt tells for all units"
+    );
     let server = Scripted::start_on(port).await;
     server.silence(7);
     // The silent unit gets the probe, because it asks first.

@@ -141,79 +141,64 @@ impl Link {
     /// Keeps the back-off states. Only silence and broken connections count as failures: a device
     /// that refuses is alive. A serial server's "target did not respond" is silence.
     fn note(&self, unit: u8, result: &Result<Answer, Failure>) {
-        let now = Instant::now();
-        let name = &*self.name;
         match result {
             Ok(Answer::Exception(code @ (10 | 11))) => {
-                let (pause, first) = self.with_state(|state| {
-                    state.link.answered();
-                    let backoff = state.units.entry(unit).or_default();
-                    (backoff.failed(now), backoff.failures() == 1)
-                });
-                log_silence(name, unit, first, pause, &format_args!("exception {code}"));
+                self.note_silence(unit, &format_args!("exception {code}"));
             }
-            Ok(_) => {
-                let (link, before) = self.with_state(|state| {
-                    (
-                        state.link.answered(),
-                        state.units.entry(unit).or_default().answered(),
-                    )
-                });
-                if link > 0 || before > 0 {
-                    info!(
-                        link.name = name,
-                        unit.id = unit,
-                        "Unit {unit} of {name} answers again"
-                    );
-                }
-            }
+            Ok(_) => self.note_answer(unit),
             Err(Failure::NotAsked | Failure::BackedOff | Failure::Stopping) => {}
-            Err(failure) if failure.is_connect() => {
-                let (pause, first) =
-                    self.with_state(|state| (state.link.failed(now), state.link.failures() == 1));
-                let cause = std::error::Error::source(failure).map(|cause| format!(": {cause}"));
-                let cause = cause.unwrap_or_default();
-                if first {
-                    warn!(
-                        link.name = name,
-                        "No connection to {name}: {failure}{cause}; tried again every {pause:?} and slower"
-                    );
-                } else {
-                    debug!(
-                        link.name = name,
-                        "Still no connection to {name}: {failure}{cause}; again in {pause:?}"
-                    );
-                }
-            }
-            Err(failure) => {
-                let (pause, first) = self.with_state(|state| {
-                    let backoff = state.units.entry(unit).or_default();
-                    (backoff.failed(now), backoff.failures() == 1)
-                });
-                log_silence(name, unit, first, pause, failure);
-            }
+            Err(failure) if failure.is_connect() => self.note_unreachable(failure),
+            Err(failure) => self.note_silence(unit, failure),
+        }
+    }
+
+    fn note_answer(&self, unit: u8) {
+        let failures = self.with_state(|state| {
+            let unit = state.units.entry(unit).or_default().answered();
+            state.link.answered().saturating_add(unit)
+        });
+        if failures > 0 {
+            let name = self.name();
+            info!(
+                link.name = name,
+                unit.id = unit,
+                "Unit {unit} of {name} answers again"
+            );
+        }
+    }
+
+    /// There is a connection, but this unit does not answer on it: its neighbours are not held back.
+    fn note_silence(&self, unit: u8, why: &dyn std::fmt::Display) {
+        let (pause, failures) = self.with_state(|state| {
+            state.link.answered();
+            let backoff = state.units.entry(unit).or_default();
+            (backoff.failed(Instant::now()), backoff.failures())
+        });
+        let name = self.name();
+        let text = format!("Unit {unit} of {name}: {why}; asked again in {pause:?}");
+        if failures == 1 {
+            warn!(link.name = name, unit.id = unit, "{text}, then less often");
+        } else {
+            debug!(link.name = name, unit.id = unit, "{text}");
+        }
+    }
+
+    fn note_unreachable(&self, failure: &Failure) {
+        let (pause, failures) =
+            self.with_state(|state| (state.link.failed(Instant::now()), state.link.failures()));
+        let cause = std::error::Error::source(failure).map(|cause| format!(": {cause}"));
+        let (name, cause) = (self.name(), cause.unwrap_or_default());
+        let text = format!("No connection to {name}: {failure}{cause}; tried again in {pause:?}");
+        if failures == 1 {
+            warn!(link.name = name, "{text}, then less often");
+        } else {
+            debug!(link.name = name, "{text}");
         }
     }
 
     fn with_state<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         // A std mutex: it is never held across an await, and the state stays consistent whatever panics.
         change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-fn log_silence(link: &str, unit: u8, first: bool, pause: Duration, why: &dyn std::fmt::Display) {
-    if first {
-        warn!(
-            link.name = link,
-            unit.id = unit,
-            "Unit {unit} of {link}: {why}; asked again in {pause:?}, then less often"
-        );
-    } else {
-        debug!(
-            link.name = link,
-            unit.id = unit,
-            "Unit {unit} of {link}: {why}; asked again in {pause:?}"
-        );
     }
 }
 
