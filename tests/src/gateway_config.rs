@@ -14,6 +14,9 @@ use crate::registers::{DEVICES, Device, Format, Order, Register, Server, Table};
 /// Name of the analyser's point that a plan takes the mass fraction of CO2 from.
 pub const CO2_MASS_POINT: &str = "analyser.co2_mass";
 
+/// Where the plant stands, for periods and vintages.
+pub const ZONE: &str = "Asia/Jakarta";
+
 /// Which of the plant's values a gateway reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Points {
@@ -43,6 +46,8 @@ pub struct GatewayFile {
     pub mqtt_port: u16,
     /// What is read.
     pub points: Points,
+    /// `[clock] source`, if not the default: what the operator declares about the machine's time.
+    pub clock_source: Option<String>,
 }
 
 impl GatewayFile {
@@ -59,6 +64,9 @@ impl GatewayFile {
             if let Some(ca_file) = ca_file {
                 text += &format!("ca_file = {}\n", quoted_path(ca_file));
             }
+        }
+        if let Some(source) = &self.clock_source {
+            text += &format!("\n[clock]\nsource = {}\n", quoted(source));
         }
         for device in &DEVICES {
             let registers: Vec<&Register> = device
@@ -247,19 +255,21 @@ const PLANNED: [Planned; 6] = [
     },
 ];
 
-/// Returns the text of `plan.toml` for a project whose logs are given as origin and verification
-/// key; the first is read.
+/// Returns the text of `plan.toml` for a project of this plant whose one log is given as origin and
+/// verification key.
 ///
 /// A demo plan: every factor is an example, as its `source` says.
-pub fn plan_text(origin: &str, anchor: &str) -> String {
+pub fn plan_text(id: &str, name: &str, origin: &str, anchor: &str) -> String {
     let mut text = format!(
         "# The monitoring plan of the simulated site. Written by the simulator; its factors are\n\
          # examples and mean nothing.\n\n\
-         state = \"demo\"\nmethodology = \"co2_injection_mass\"\nreporting_zone = \"Asia/Jakarta\"\n\n\
-         [project]\nid = \"DEMO001\"\nname = \"Simulated CO2 injection\"\ncountry = \"Indonesia\"\n\
+         state = \"demo\"\nmethodology = \"co2_injection_mass\"\nreporting_zone = \"{ZONE}\"\n\n\
+         [project]\nid = {}\nname = {}\ncountry = \"Indonesia\"\n\
          participants = [\"Example operator\", \"Example participant\"]\n\n\
          [rounding]\nper = \"vintage\"\nsource = \"example\"\n\n\
          [[logs]]\norigin = {}\nanchor = {}\nsite = \"Simulated wellpad\"\n",
+        quoted(id),
+        quoted(name),
         quoted(origin),
         quoted(anchor),
     );

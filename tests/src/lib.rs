@@ -7,6 +7,7 @@
 
 pub mod broker;
 pub mod commands;
+pub mod demo;
 pub mod gateway_config;
 pub mod history;
 pub mod modbus_server;

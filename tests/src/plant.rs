@@ -73,6 +73,7 @@ impl Plant {
             modbus: [self.wellpad.address(), self.powerhouse.address()],
             mqtt_port: self.broker.port(),
             points,
+            clock_source: None,
         }
     }
 

@@ -315,9 +315,9 @@ const COMPRESSOR: [Register; 2] = [
         .scaled("0.001", 3, "kW")
         .max("2000"),
     instant("import_energy", Table::Input, 2, Format::U32, |s| {
-        s.compressor_wh / 10
+        s.compressor_wh / 100
     })
-    .scaled("0.01", 2, "kWh")
+    .scaled("0.1", 1, "kWh")
     .counter(),
 ];
 

@@ -6,8 +6,8 @@
 
 use crate::profile::{HOUR_MS, Profile, spread};
 
-/// When the plant's totalisers read zero: 2026-01-01T00:00:00+07:00.
-pub const COMMISSIONED_UNIX_MS: i64 = 1_767_200_400_000;
+/// When the plant's totalisers read zero: 2024-02-01T00:00:00+07:00, a Thursday.
+pub const COMMISSIONED_UNIX_MS: i64 = 1_706_720_400_000;
 
 const ZONE_HOURS: i64 = 7;
 
@@ -285,7 +285,7 @@ mod tests {
     #[test]
     fn the_pv_plant_is_dark_at_night_and_well_2_is_shut_in_on_sunday() {
         let site = Site::new(4);
-        // 2026-01-03 is a Saturday; 20:00 local.
+        // The third day is a Saturday; 20:00 local.
         let night = site.state_at(COMMISSIONED_UNIX_MS + 2 * DAY_MS + 20 * HOUR_MS);
         assert_eq!(night.pv_w, 0);
         assert!(night.genset_ml_per_h > 0);

@@ -26,6 +26,8 @@ fn config(directory: &Path) -> GatewayConfig {
         modbus: [1, 2].map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port))),
         mqtt_port: 3,
         points: Points::Plan,
+
+        clock_source: None,
     };
     GatewayConfig::parse("gateway.toml", &file.text()).unwrap()
 }

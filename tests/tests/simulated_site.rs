@@ -44,7 +44,7 @@ async fn several_units_of_one_listener_show_the_plant() {
     let mut client = client(&server, 10).await;
     let words = client.read_input_registers(0, 4).await.unwrap().unwrap();
     let energy = (u32::from(words[2]) << 16) | u32::from(words[3]);
-    assert_eq!(i64::from(energy), state.compressor_wh / 10);
+    assert_eq!(i64::from(energy), state.compressor_wh / 100);
     client.set_slave(Slave(12));
     let words = client.read_input_registers(0, 2).await.unwrap().unwrap();
     assert_eq!(

@@ -24,6 +24,8 @@ fn file(points: Points) -> GatewayFile {
         modbus: [5_020, 5_021].map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port))),
         mqtt_port: 1_884,
         points,
+
+        clock_source: None,
     }
 }
 
@@ -44,7 +46,7 @@ fn the_gateway_accepts_its_configuration_with_every_register_as_a_point() {
 fn the_plan_binds_to_its_methodology_and_names_only_points_of_the_short_configuration() {
     let key = SigningKey::from_seed([7; 32]).public();
     let anchor = log_vkey(&Origin::parse(ORIGIN).unwrap(), &key);
-    let text = plan_text(ORIGIN, &anchor.to_string());
+    let text = plan_text("DEMO", "A project", ORIGIN, &anchor.to_string());
     let plan = Plan::parse(&text, "plan.toml")
         .map_err(|error| format!("{error}\n{text}"))
         .unwrap();
