@@ -1,0 +1,9 @@
+//! Bundles made as a gateway and a collector make them, verified whole, broken in every known way, and
+//! checked by the second implementation in Python as well.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
+
+mod good;
+mod mutated;
+mod support;
+mod tampered;
+mod two_gateways;
