@@ -208,7 +208,7 @@ pub struct Computation<'a> {
     logs: Vec<LogState>,
     by_origin: HashMap<&'a str, usize>,
     tracks: Vec<Track>,
-    provisional: Vec<String>,
+    stated: Vec<String>,
 }
 
 impl<'a> Computation<'a> {
@@ -254,13 +254,17 @@ impl<'a> Computation<'a> {
             logs,
             by_origin,
             tracks,
-            provisional: Vec::new(),
+            stated: Vec::new(),
         }
     }
 
-    /// Marks the report provisional, e.g. because the period is not over.
+    /// States a reason not to rely on the report yet, such as that the period is not over.
+    ///
+    /// It is kept in [`Report::stated_reasons`] and not written: the bytes of a report depend on the
+    /// evidence, the plan, the methodology and the period alone. Readings that end before the period
+    /// does make the report provisional in any case.
     pub fn provisional(&mut self, reason: impl Into<String>) {
-        self.provisional.push(reason.into());
+        self.stated.push(reason.into());
     }
 
     /// Takes the readings of one data entry.

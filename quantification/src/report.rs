@@ -25,10 +25,15 @@ pub const FORMAT: &str = "fieldseal-report/1";
 pub struct Report {
     /// [`FORMAT`].
     pub format: String,
-    /// Whether the numbers may still change or leave out something that costs.
+    /// Whether the numbers may still change or leave out something that costs, by the evidence.
     pub provisional: bool,
     /// Why.
     pub provisional_reasons: Vec<String>,
+    /// What the caller said beside the evidence, such as that the period is not over. It is not
+    /// part of the written report: whoever computes it again from the same evidence must get the
+    /// same bytes.
+    #[serde(skip)]
+    pub stated_reasons: Vec<String>,
     /// The plan's state: `demo` reports rest on example factors.
     pub state: String,
     /// The project.

@@ -17,9 +17,6 @@ use crate::report::{
 pub(super) fn compose(computation: &Computation<'_>) -> Result<Report, ComputationError> {
     let (bound, cells) = (computation.bound, &computation.cells);
     let mut notes = Notes::default();
-    for reason in &computation.provisional {
-        notes.provisional.push(reason.clone());
-    }
     let mut parameters = Vec::with_capacity(bound.inputs.len());
     let mut inputs: Vec<Vec<Exact>> = vec![Vec::with_capacity(bound.inputs.len()); cells.len()];
     for (position, input) in bound.inputs.iter().enumerate() {
@@ -68,6 +65,7 @@ pub(super) fn compose(computation: &Computation<'_>) -> Result<Report, Computati
         format: FORMAT.to_owned(),
         provisional: !notes.provisional.is_empty(),
         provisional_reasons: notes.provisional,
+        stated_reasons: computation.stated.clone(),
         state: match bound.plan.state {
             crate::plan::State::Demo => "demo",
             crate::plan::State::Draft => "draft",

@@ -256,19 +256,20 @@ fn warn(
         }
         Kind::Weigh(_) => {}
     }
-    let ends_early = track
+    let at_end = track
         .gaps
         .last()
-        .filter(|gap| matches!(gap.cause, Cause::Ended | Cause::NotBegun));
-    if let Some(gap) = ends_early.filter(|gap| gap.to_ms == computation.cuts.end()) {
-        notes.block(
-            "ends-early",
-            name,
-            format!(
-                "the last good value ends at {}, before the period does",
-                utc(gap.from_ms)
-            ),
-        );
+        .filter(|gap| gap.to_ms == computation.cuts.end());
+    let text = at_end.and_then(|gap| match gap.cause {
+        Cause::Ended => Some(format!(
+            "the last good value ends at {}, before the period does",
+            utc(gap.from_ms)
+        )),
+        Cause::NotBegun => Some("there is no good value in the period".to_owned()),
+        Cause::Samples | Cause::Hole | Cause::HandOver => None,
+    });
+    if let Some(text) = text {
+        notes.block("ends-early", name, text);
     }
 }
 

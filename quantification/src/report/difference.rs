@@ -1,6 +1,6 @@
 //! Names each cell in which two reports differ.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use serde::Serialize;
 use serde_json::Value;
@@ -40,10 +40,10 @@ pub(super) fn differences(claimed: &Report, recomputed: &Report) -> Vec<CellDiff
     found
 }
 
-fn compare(
+fn compare<'a>(
     path: &str,
-    claimed: Option<&Value>,
-    recomputed: Option<&Value>,
+    claimed: Option<&'a Value>,
+    recomputed: Option<&'a Value>,
     found: &mut Vec<CellDifference>,
 ) {
     match (claimed, recomputed) {
@@ -58,14 +58,23 @@ fn compare(
         }
         (Some(Value::Array(a)), Some(Value::Array(b))) => {
             let (left, right) = names(a, b);
+            let by_name = |names: &[String], rows: &'a [Value]| -> HashMap<String, &'a Value> {
+                names.iter().cloned().zip(rows).collect()
+            };
+            let (lefts, rights) = (by_name(&left, a), by_name(&right, b));
             for (name, row) in left.iter().zip(a) {
-                let other = right
-                    .iter()
-                    .position(|other| other == name)
-                    .and_then(|i| b.get(i));
-                compare(&join(path, name), Some(row), other, found);
+                compare(
+                    &join(path, name),
+                    Some(row),
+                    rights.get(name).copied(),
+                    found,
+                );
             }
-            for (name, row) in right.iter().zip(b).filter(|(name, _)| !left.contains(name)) {
+            for (name, row) in right
+                .iter()
+                .zip(b)
+                .filter(|(name, _)| !lefts.contains_key(*name))
+            {
                 compare(&join(path, name), None, Some(row), found);
             }
         }

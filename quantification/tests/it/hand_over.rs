@@ -1,9 +1,12 @@
 //! A gateway that is replaced in the middle of a period.
 
+use std::sync::Arc;
+
+use evidence::segment::ConfigInForce;
 use quantification::computation::{Computation, ComputationError, Difference};
 use quantification::exact::Exact;
 
-use crate::support::{GW1, GW2, INJECTION, Log, Spec, bound, changed, period, report};
+use crate::support::{GW1, GW2, INJECTION, Log, Spec, bound, changed, config, period, report};
 
 const MINUTE: i64 = 60_000;
 const POINTS: [Spec; 6] = [
@@ -235,4 +238,50 @@ fn a_point_that_the_configuration_lacks_is_a_gap_and_is_named() {
             .iter()
             .any(|w| w.code == "point-lacking" && w.text.contains("w1.mass"))
     );
+}
+
+#[test]
+fn a_finer_grid_after_a_new_configuration_continues_the_register() {
+    let bound = bound(&plan());
+    let period = period(&bound, "2026-02-10", "2026-02-10");
+    let start = period.start_ms();
+    let mut log = Log::new(GW1, 60_000, &POINTS);
+    log.fill(start - MINUTE, start, 60, value(start));
+    log.fill(start, start + 600 * MINUTE, 60, value(start));
+    let mut points = POINTS;
+    points[0].2 = 3;
+    points[5].2 = 0;
+    log.config = Arc::new(ConfigInForce::new(
+        config(60_000, &points, None),
+        log.next_entry,
+    ));
+    log.next_entry += 1;
+    log.fill(
+        start + 600 * MINUTE,
+        period.end_ms() + MINUTE,
+        60,
+        |point, time| {
+            value(start)(point, time).map(|value| match point {
+                0 => value * 1000,
+                5 => value / 10,
+                _ => value,
+            })
+        },
+    );
+    let report = report(&bound, &period, &[&log]);
+    let mass = report.parameter("Q[W-1]").unwrap();
+    assert_eq!((mass.value, mass.gaps.len()), (exact("14.4"), 0));
+    assert_eq!(report.parameter("FC[diesel]").unwrap().value, exact("288"));
+}
+
+#[test]
+fn a_sum_that_does_not_fit_is_an_error() {
+    let bound = bound(&plan());
+    let period = period(&bound, "2026-02-10", "2026-02-10");
+    let mut log = Log::new(GW1, 3_600_000, &POINTS);
+    log.fill(period.start_ms(), period.end_ms(), 1, |_, _| Some(i64::MAX));
+    let refused = log
+        .feed(&mut Computation::new(&bound, &period))
+        .unwrap_err();
+    assert_eq!(refused, ComputationError::Overflow);
 }

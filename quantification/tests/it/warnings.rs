@@ -112,26 +112,50 @@ fn a_difference_names_the_cell() {
 }
 
 #[test]
-fn a_caller_can_mark_a_report_provisional() {
+fn what_a_caller_states_is_kept_and_does_not_change_the_written_report() {
     let bound = bound(&solar(&[]));
     let period = period(&bound, "2026-06-10", "2026-06-10");
-    let mut computation = Computation::new(&bound, &period);
-    computation.provisional("the period is not over");
-    let report = computation.finish().unwrap();
+    let compute = |reason: Option<&str>| {
+        let mut log = Log::new(GW1, 3_600_000, &SOLAR_POINTS);
+        log.fill(
+            period.start_ms(),
+            period.start_ms() + 5 * HOUR,
+            1,
+            |_, _| Some(0),
+        );
+        let mut computation = Computation::new(&bound, &period);
+        if let Some(reason) = reason {
+            computation.provisional(reason);
+        }
+        log.feed(&mut computation).unwrap();
+        computation.finish().unwrap()
+    };
+    let stated = compute(Some("the period is not over"));
+    assert_eq!(stated.stated_reasons, ["the period is not over"]);
+    assert_eq!(stated.to_json(), compute(None).to_json());
     assert!(
-        report
-            .provisional_reasons
-            .contains(&"the period is not over".to_owned())
+        stated.provisional,
+        "the readings end before the period does"
     );
-    assert_eq!(
-        report.totals.er,
-        Exact::ZERO,
-        "without readings nothing is earned"
+    assert!(
+        stated
+            .warnings
+            .iter()
+            .any(|warning| warning.code == "ends-early")
     );
-    assert_eq!(
-        report.parameter("EG[revenue]").unwrap().gaps[0].length_ms,
-        24 * HOUR
-    );
+}
+
+#[test]
+fn without_readings_nothing_is_earned() {
+    let bound = bound(&solar(&[]));
+    let period = period(&bound, "2026-06-10", "2026-06-10");
+    let report = report(&bound, &period, &[]);
+    assert_eq!(report.totals.er, Exact::ZERO);
+    let energy = report.parameter("EG[revenue]").unwrap();
+    assert_eq!(energy.gaps[0].length_ms, 24 * HOUR);
+    assert_eq!(energy.gaps[0].reason, "no reading before");
+    assert!(!energy.intervals[0].known);
+    assert!(report.provisional, "what costs is not known either");
 }
 
 #[test]
