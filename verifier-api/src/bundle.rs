@@ -228,8 +228,7 @@ async fn page(
 type Sender = mpsc::Sender<Result<Bytes, std::io::Error>>;
 type Writer = BundleWriter<Vec<u8>>;
 
-fn failed(error: BundleError) -> Problem {
-    let error: &dyn std::error::Error = &error;
+fn failed(error: &BundleError) -> Problem {
     Problem::internal(&crate::problem::chain_text(error))
 }
 
@@ -246,10 +245,10 @@ async fn write(
     logs: &[LogPart],
     sender: &Sender,
 ) -> Answer<()> {
-    let mut writer =
-        BundleWriter::begin(Vec::new(), plan.as_bytes(), Some(report)).map_err(failed)?;
+    let mut writer = BundleWriter::begin(Vec::new(), plan.as_bytes(), Some(report))
+        .map_err(|error| failed(&error))?;
     for log in logs {
-        writer.log(&log.parts).map_err(failed)?;
+        writer.log(&log.parts).map_err(|error| failed(&error))?;
         for payloads in [false, true] {
             let mut next = log.indices.start;
             while next < log.indices.end {
@@ -264,7 +263,7 @@ async fn write(
             }
         }
     }
-    let rest = writer.finish().map_err(failed)?;
+    let rest = writer.finish().map_err(|error| failed(&error))?;
     // A reader that went away needs no end.
     drop(sender.send(Ok(Bytes::from(rest))).await);
     Ok(())
@@ -272,13 +271,13 @@ async fn write(
 
 fn put(writer: &mut Writer, facts: &Facts, row: &Row, payloads: bool) -> Answer<()> {
     if !payloads {
-        return writer.entry(&row.entry).map_err(failed);
+        return writer.entry(&row.entry).map_err(|error| failed(&error));
     }
     if payload_bytes(facts, row)? == 0 {
         return Ok(());
     }
     match &row.payload {
-        Some(payload) => writer.payload(payload).map_err(failed),
+        Some(payload) => writer.payload(payload).map_err(|error| failed(&error)),
         None => {
             let why = "its payload is missing and was not declared dropped";
             Err(facts.damaged(row.index, why.to_owned()).into())

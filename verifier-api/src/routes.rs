@@ -92,7 +92,7 @@ pub fn routes() -> Vec<Route> {
 pub(crate) fn router(app: &Shared) -> Router {
     let mut router = Router::new();
     for (route, handler) in table() {
-        let state = (app.clone(), route.need);
+        let state = (Shared::clone(app), route.need);
         router = router.route(
             route.path,
             handler.route_layer(from_fn_with_state(state, authorise)),
@@ -111,7 +111,7 @@ pub(crate) fn router(app: &Shared) -> Router {
         .layer(map_response(move |response: Response| {
             std::future::ready(secured(response, tls))
         }))
-        .with_state(app.clone())
+        .with_state(Shared::clone(app))
 }
 
 /// What every answer says to browsers. No script but our own file runs, nothing is framed, nothing

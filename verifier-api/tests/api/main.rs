@@ -1,0 +1,12 @@
+//! The real server over real TLS sockets, on a SQLite store that holds a hand-made log.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
+
+mod applying;
+mod authorisation;
+mod bed;
+mod browser;
+mod describing;
+mod live;
+mod plant;
+mod reading;
+mod reporting;
