@@ -559,7 +559,7 @@ impl Buffer {
     /// # Errors
     ///
     /// Any error of the file system.
-    pub fn forget_oldest(&mut self, acknowledged: u64) -> std::io::Result<Option<PathBuf>> {
+    pub fn forget_oldest(&self, acknowledged: u64) -> std::io::Result<Option<PathBuf>> {
         let mut files = self.catalogue.write().unwrap_or_else(PoisonError::into_inner);
         let removable = files.len() > 1 && files.first().is_some_and(|info| info.end <= acknowledged);
         if !removable {
@@ -577,7 +577,7 @@ impl Buffer {
     ///
     /// [`BufferError`].
     pub async fn forget_before(
-        &mut self,
+        &self,
         unix_ms: u64,
         acknowledged: u64,
     ) -> Result<Vec<PathBuf>, BufferError> {

@@ -111,6 +111,9 @@ pub struct Delivery {
     memory: PathBuf,
     clock: Arc<dyn Clock>,
     random: Arc<dyn SecureRandom + Send + Sync>,
+    /// The entry that is sent next. Where the collector says it is, verified or not; only what is
+    /// verified is called acknowledged.
+    cursor: u64,
     most_entries: u32,
     failures: u32,
 }
@@ -187,7 +190,9 @@ impl Delivery {
     /// Prepares; sends nothing.
     #[must_use]
     pub fn new(parts: DeliveryParts) -> Self {
+        let cursor = *parts.outcome.acknowledged.borrow();
         Self {
+            cursor,
             collector: parts.collector,
             origin: parts.origin,
             witness: parts.witness,
@@ -212,7 +217,7 @@ impl Delivery {
                     }
                 }
                 Progress::Sent(bytes) => {
-                    let backlog = *self.released.borrow() > *self.outcome.acknowledged.borrow();
+                    let backlog = *self.released.borrow() > self.cursor;
                     if backlog {
                         self.pause(bytes * 1000 / BACKLOG_BYTES_PER_S).await;
                     }
@@ -234,7 +239,7 @@ impl Delivery {
             return progress;
         }
         let released = *self.released.borrow_and_update();
-        let from = *self.outcome.acknowledged.borrow();
+        let from = self.cursor;
         if from >= released {
             return Progress::Idle;
         }
@@ -247,7 +252,7 @@ impl Delivery {
                 });
                 Progress::Sent(bytes)
             }
-            Err(error) => self.failed(error),
+            Err(error) => self.failed(&error),
         }
     }
 
@@ -256,12 +261,18 @@ impl Delivery {
         let released = *self.released.borrow();
         match check_head(&self.collector, &self.witness, &mut self.reader, released).await {
             Ok(HeadCheck::Same { size }) => {
-                self.outcome.change(|status| status.head = HeadState::Confirmed);
-                // The collector decides: what it has not stored, it has to be sent again.
-                if size < *self.outcome.acknowledged.borrow() {
+                // Its head is cosigned and a beginning of our log: as good as an acknowledgement. And
+                // what it has not stored, although it once said so, has to be sent again.
+                let known = *self.outcome.acknowledged.borrow();
+                if size < known {
                     tracing::warn!(size, "The collector has less than it acknowledged: sending again");
-                    self.outcome.acknowledged.send_replace(size);
                 }
+                self.outcome.change(|status| {
+                    status.head = HeadState::Confirmed;
+                    status.acknowledged = size;
+                });
+                self.outcome.acknowledged.send_replace(size);
+                self.cursor = size;
                 None
             }
             Ok(HeadCheck::Nothing) => {
@@ -284,7 +295,7 @@ impl Delivery {
                 );
                 Some(self.stop(text))
             }
-            Err(error) => Some(self.failed(error)),
+            Err(error) => Some(self.failed(&error)),
         }
     }
 
@@ -330,6 +341,7 @@ impl Delivery {
             status.acknowledged = size;
             status.cosigned_unix_s = Some(time);
         });
+        self.cursor = size;
         self.outcome.acknowledged.send_replace(size);
         self.outcome.watch_for_s.send_replace(ack.watch_for_s);
         if let Some(trail) = &ack.trail {
@@ -354,12 +366,12 @@ impl Delivery {
     }
 
     /// What a failed try means for the next one.
-    fn failed(&mut self, error: CollectorError) -> Progress {
+    fn failed(&mut self, error: &CollectorError) -> Progress {
         let released = *self.released.borrow();
-        match error {
+        match *error {
             CollectorError::Size { size } if size <= released => {
                 tracing::info!(size, "The collector is elsewhere: going on from there");
-                self.outcome.acknowledged.send_replace(size);
+                self.cursor = size;
                 self.outcome.change(|status| status.head = HeadState::Unconfirmed);
                 self.back_off(None)
             }

@@ -471,7 +471,7 @@ fn stream_and_tick(row: &sqlx::sqlite::SqliteRow) -> Result<(u16, u64), sqlx::Er
     Ok((stream, from_sql(tick)?))
 }
 
-/// Whether the file itself is bad (SQLITE_CORRUPT 11, SQLITE_NOTADB 26), not the disk around it.
+/// Whether the file itself is bad (`SQLITE_CORRUPT` 11, `SQLITE_NOTADB` 26), not the disk around it.
 pub(crate) fn is_damage(error: &sqlx::Error) -> bool {
     error
         .as_database_error()

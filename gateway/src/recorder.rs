@@ -284,9 +284,10 @@ impl Recorder {
         self.log.set_freshness(freshness);
     }
 
-    /// Takes note that entries below `size` are acknowledged by a verified cosignature.
-    pub fn acknowledge(&mut self, size: u64) {
-        self.acknowledged = self.acknowledged.max(size);
+    /// Takes note that entries below `size`, and no others, are acknowledged by a verified
+    /// cosignature. A collector that was restored from a backup may acknowledge less than before.
+    pub const fn acknowledge(&mut self, size: u64) {
+        self.acknowledged = size;
     }
 
     /// Records one tick of a polled stream.

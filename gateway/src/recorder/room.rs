@@ -1,9 +1,10 @@
 //! When the disk or the byte limit is reached: what is given up, in which order, and what is said.
 //!
-//! 1. Day files that the collector has cosigned completely, oldest first. 2. With `drop_oldest`: the
-//! payloads of the oldest unacknowledged entries, declared in the log *before* they go. 3. Otherwise
-//! recording stops; the samples of the open segments stay in the journal, and when there is room
-//! again the time in between is declared as a gap of reason *storage*.
+//! 1. Day files that the collector has cosigned completely, oldest first.
+//! 2. With `drop_oldest`: the payloads of the oldest unacknowledged entries, declared in the log
+//!    *before* they go.
+//! 3. Otherwise recording stops; the samples of the open segments stay in the journal, and when there
+//!    is room again the time in between is declared as a gap of reason *storage*.
 
 use evidence::control::Control;
 use evidence::entry::GapReason;
@@ -46,7 +47,7 @@ impl Recorder {
 
     /// Gives up what may be given up; whether there is room now.
     pub(super) async fn make_room(&mut self) -> Result<bool, RecorderError> {
-        while let Some(freed) = self.log.buffer_mut().forget_oldest(self.acknowledged)? {
+        while let Some(freed) = self.log.buffer().forget_oldest(self.acknowledged)? {
             tracing::warn!("The buffer is full: removed {}, which the collector holds", freed.display());
             if self.has_room(0)? {
                 return Ok(true);
@@ -113,8 +114,7 @@ impl Recorder {
         for stream in self.open.keys().copied().collect::<Vec<_>>() {
             let Some(axis) = self.timeline.axis(stream).copied() else { continue };
             // What was held may reach beyond one segment's end when the clock was corrected.
-            loop {
-                let Some(open) = self.open.get(&stream) else { break };
+            while let Some(open) = self.open.get(&stream) {
                 let (first, complete) = OpenSegment::complete(open);
                 let end = complete.min(open.end);
                 if end <= first {
@@ -149,7 +149,7 @@ impl Recorder {
         self.tidied_at_ms = monotonic_ms;
         let kept_ms = u64::from(self.settings.keep_days) * DAY_MS;
         let before_ms = self.clock.now().unix_ms.saturating_sub(kept_ms);
-        let buffer = self.log.buffer_mut();
+        let buffer = self.log.buffer();
         let removed =
             buffer.forget_before(before_ms, self.acknowledged).await.map_err(LogError::from)?;
         for path in removed {

@@ -161,7 +161,8 @@ async fn a_collector_that_is_ahead_or_elsewhere_is_named_and_nothing_is_sent() {
     let mut f = fixture().await;
     drain(&mut f.delivery).await;
     // The device's copy of an hour ago: the same identity, a shorter log.
-    let other = Site::new(ManualClock::trusted(MARCH, 5_000));
+    let mut other = Site::new(ManualClock::trusted(MARCH, 5_000));
+    other.os_boot = "another machine".to_owned();
     std::fs::remove_dir_all(other.dir.path().join("keys")).unwrap();
     copy_dir(&f.site.dir.path().join("keys"), &other.dir.path().join("keys"));
     let recorder = other.start().await;

@@ -5,6 +5,8 @@
 mod collector;
 mod crash;
 mod delivering;
+mod model;
 mod recording;
+mod storage;
 mod support;
 mod time;

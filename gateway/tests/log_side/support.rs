@@ -98,6 +98,13 @@ impl Site {
     }
 }
 
+impl Site {
+    /// As [`Site::whole`], for a log whose payloads were dropped: what left may shrink.
+    pub(crate) async fn whole_with_dropped(&self) -> Vec<Applied> {
+        whole(&self.log_dir(), &self.settings.origin).await
+    }
+}
+
 impl Left {
     /// Lets everything below `released` leave, and fails when an index leaves with other bytes.
     pub(crate) async fn take(&mut self, reader: &mut LogReader, released: u64) {
@@ -118,9 +125,6 @@ impl Left {
         self.take(&mut recorder.reader(), released).await;
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.0.len()
-    }
 }
 
 /// Verifies the log in a directory from index 0.
