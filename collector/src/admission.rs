@@ -12,7 +12,7 @@ use evidence::checkpoint::{Checkpoint, CheckpointError};
 use evidence::control::{Control, Placed};
 use evidence::entry::Body;
 use evidence::hash::Hash;
-use evidence::note::{Note, NoteError, Vkey};
+use evidence::note::{Note, NoteError, Vkey, VkeyError};
 use evidence::segment::tick_time;
 use evidence::wire::{Record, Upload};
 use store::{Append, Head, Hour, HourKey, NewRow, Placement, Row, Segment};
@@ -53,17 +53,6 @@ pub(crate) struct Refusal {
     pub(crate) held: Option<Vec<u8>>,
 }
 
-/// Something that must not be possible: the store holds a state that does not fit itself.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Inconsistent {
-    #[error("the stored state of the log cannot be read")]
-    Snapshot(#[from] evidence::chain::SnapshotError),
-    #[error("the stored key of the log cannot be read")]
-    Key(#[from] evidence::note::VkeyError),
-    #[error("the stored state of the log is at size {chain}, its head at {head}")]
-    Size { chain: u64, head: u64 },
-}
-
 /// The checkpoint of an upload, its signature verified.
 pub(crate) struct Covered {
     pub(crate) checkpoint: Checkpoint,
@@ -89,7 +78,7 @@ pub(crate) fn read(body: &[u8]) -> Result<Upload<'_>, Refusal> {
 pub(crate) fn covered(
     upload: &Upload<'_>,
     log_vkey: &str,
-) -> Result<Result<Covered, Refusal>, Inconsistent> {
+) -> Result<Result<Covered, Refusal>, VkeyError> {
     let vkey = Vkey::parse(log_vkey)?;
     let refuse = |status, code, reason: String| {
         Ok(Err(Refusal {
@@ -199,21 +188,16 @@ pub(crate) fn other_root(covered: &Covered, ours: Hash, held: &[u8]) -> Refusal 
 
 /// Applies the new records of an upload to the chain, and makes the append of them.
 ///
-/// The first `head.log.size - upload.old` records are known to repeat what is stored.
+/// The first `head.log.size - upload.old` records are known to repeat what is stored; `chain` is the
+/// log's state at the head.
 pub(crate) fn admit(
     upload: &Upload<'_>,
     covered: &Covered,
     head: &Head,
+    mut chain: Chain,
     cosigner: &Cosigner,
     now_ms: i64,
-) -> Result<Verdict, Inconsistent> {
-    let mut chain = Chain::decode(&head.chain)?;
-    if chain.size() != head.log.size {
-        return Err(Inconsistent::Size {
-            chain: chain.size(),
-            head: head.log.size,
-        });
-    }
+) -> Verdict {
     let repeated = usize::try_from(head.log.size.saturating_sub(upload.old)).unwrap_or(usize::MAX);
     let fresh = upload.records.get(repeated..).unwrap_or(&[]);
     let mut rows = Vec::with_capacity(fresh.len());
@@ -240,12 +224,12 @@ pub(crate) fn admit(
                 rows.push(new_row(record, &applied));
             }
             Err(rejection) => {
-                return Ok(Verdict::Refused(refusal(upload, index, record, &rejection)));
+                return Verdict::Refused(refusal(upload, index, record, &rejection));
             }
         }
     }
     if chain.root() != covered.checkpoint.root {
-        return Ok(Verdict::Refused(Refusal {
+        return Verdict::Refused(Refusal {
             status: StatusCode::UNPROCESSABLE_ENTITY,
             code: "root",
             reason: format!(
@@ -256,7 +240,7 @@ pub(crate) fn admit(
             ),
             refused: upload.note.to_owned(),
             held: None,
-        }));
+        });
     }
     let placements = placed
         .iter()
@@ -278,10 +262,10 @@ pub(crate) fn admit(
         trail: head.trail_ms.div_euclid(HOUR_MS) != now_ms.div_euclid(HOUR_MS),
         now_ms,
     };
-    Ok(Verdict::Enters {
+    Verdict::Enters {
         append: Box::new(append),
         placed,
-    })
+    }
 }
 
 /// Makes the cosigned note, and the second it states: now, but never before the last one, so that
@@ -312,13 +296,6 @@ pub(crate) fn cosign(
 /// One entry as the store keeps it.
 pub(crate) fn new_row(record: &Record<'_>, applied: &Applied) -> NewRow {
     let entry = &applied.entry;
-    let kind = match &entry.body {
-        Body::Control { kind, .. } => {
-            CONTROL.saturating_add(u16::try_from(*kind).unwrap_or(u16::MAX))
-        }
-        Body::Data { .. } => 1,
-        Body::Gap { .. } => 2,
-    };
     let segment = entry.ticks().map(|ticks| Segment {
         stream: ticks.stream,
         first_tick: ticks.first,
@@ -332,10 +309,21 @@ pub(crate) fn new_row(record: &Record<'_>, applied: &Applied) -> NewRow {
     NewRow {
         index: entry.index,
         leaf: applied.leaf.0,
-        kind,
+        kind: new_row_kind(&entry.body),
         entry: record.entry.to_vec(),
         payload,
         segment,
+    }
+}
+
+/// The kind under which the store keeps an entry.
+pub(crate) fn new_row_kind(body: &Body) -> u16 {
+    match body {
+        Body::Control { kind, .. } => {
+            CONTROL.saturating_add(u16::try_from(*kind).unwrap_or(u16::MAX))
+        }
+        Body::Data { .. } => 1,
+        Body::Gap { .. } => 2,
     }
 }
 

@@ -14,6 +14,7 @@ use store::{Appended, Head, LogId, LogRef, Row};
 use crate::admission::{self, Refusal, Verdict};
 use crate::answer::{Answer, error_chain};
 use crate::placing;
+use crate::replay::{self, ReplayError};
 use crate::server::Collector;
 
 /// The answer to an accepted upload.
@@ -137,7 +138,14 @@ impl Collector {
             )),
             Verdict::Enters { mut append, placed } => {
                 if !placed.is_empty() {
-                    let hours = placing::hours_of_placed(&self.store, &append, &placed).await?;
+                    let hours = placing::hours_of_placed(
+                        &self.store,
+                        log,
+                        append.old_size,
+                        &append.rows,
+                        &placed,
+                    )
+                    .await?;
                     append.hours.extend(hours);
                 }
                 // The commit point. Before it nothing of this upload exists: killed here, the
@@ -217,20 +225,21 @@ impl Collector {
                 Verdict::Known
             }));
         }
+        let chain = match replay::chain_at(&self.store, head).await {
+            Ok(chain) => chain,
+            Err(ReplayError::Store(error)) => return Err(error.into()),
+            Err(error) => return Err(broken(head, &error)),
+        };
         // Signatures and decoding take milliseconds of processor time: not on the I/O threads.
         let (body, state, cosigner) = (body.clone(), head.clone(), Arc::clone(&self.cosigner));
-        let judged = tokio::task::spawn_blocking(move || match admission::read(&body) {
-            Ok(upload) => admission::admit(&upload, &covered, &state, &cosigner, now_ms),
-            Err(refusal) => Ok(Verdict::Refused(refusal)),
+        let judging = tokio::task::spawn_blocking(move || match admission::read(&body) {
+            Ok(upload) => admission::admit(&upload, &covered, &state, chain, &cosigner, now_ms),
+            Err(refusal) => Verdict::Refused(refusal),
         });
-        match judged.await {
-            Ok(Ok(verdict)) => Ok(Ok(verdict)),
-            Ok(Err(inconsistent)) => Err(broken(head, &inconsistent)),
-            Err(panicked) => {
-                tracing::error!(error = %panicked, "The check of an upload died");
-                Err(Answer::Failed)
-            }
-        }
+        judging.await.map(Ok).map_err(|panicked| {
+            tracing::error!(error = %panicked, "The check of an upload died");
+            Answer::Failed
+        })
     }
 
     /// Puts refused material away and makes the answer of it.

@@ -25,6 +25,7 @@ pub mod clock;
 pub mod code;
 pub mod config;
 pub mod cosigner;
+pub mod inspect;
 pub mod install;
 pub mod tls;
 
@@ -37,6 +38,7 @@ mod limits;
 mod live;
 mod mirror;
 mod placing;
+mod replay;
 mod server;
 
 pub use clock::{Clock, ManualClock, SystemClock};

@@ -10,7 +10,7 @@ use evidence::entry::{Body, ControlBody, Entry};
 use evidence::hash::{Hash, root_of};
 use evidence::merkle::CompactRange;
 use evidence::segment::{ConfigInForce, Segment};
-use store::{Append, Hour, HourKey, LogRef, Row, Store, StoreError};
+use store::{Hour, HourKey, LogRef, NewRow, Row, Store, StoreError};
 
 use crate::admission::{CONTROL, HOUR_MS};
 
@@ -21,26 +21,30 @@ const PAGE: u32 = 256;
 ///
 /// A gateway that booted without a time seals all the same; minutes or days later it learns the
 /// time and says so, and only then these segments belong to an hour.
+///
+/// `fresh` are the rows that are not stored yet, from index `size` on.
 pub(crate) async fn hours_of_placed(
     store: &Store,
-    append: &Append,
+    log: LogRef,
+    size: u64,
+    fresh: &[NewRow],
     placed: &[Placed],
 ) -> Result<Vec<Hour>, StoreError> {
     let mut hours = Vec::new();
     let mut configs = Configs {
         store,
-        append,
+        log,
+        fresh,
         known: BTreeMap::new(),
     };
     for placed in placed {
         let mut next = placed.from;
         while next <= placed.to {
-            let page = if next < append.old_size {
-                let past = append.old_size.min(placed.to + 1);
-                store.rows(append.log, next..past, PAGE, true).await?
+            let page = if next < size {
+                let past = size.min(placed.to + 1);
+                store.rows(log, next..past, PAGE, true).await?
             } else {
-                let rows = append
-                    .rows
+                let rows = fresh
                     .iter()
                     .filter(|row| (next..=placed.to).contains(&row.index));
                 rows.map(stored).collect()
@@ -68,7 +72,7 @@ pub(crate) async fn hours_of_placed(
     Ok(hours)
 }
 
-fn stored(row: &store::NewRow) -> Row {
+fn stored(row: &NewRow) -> Row {
     Row {
         index: row.index,
         leaf: row.leaf,
@@ -104,7 +108,8 @@ fn open(
 /// The configurations of a log, read as they are needed.
 struct Configs<'a> {
     store: &'a Store,
-    append: &'a Append,
+    log: LogRef,
+    fresh: &'a [NewRow],
     /// By the index of their entry.
     known: BTreeMap<u64, Arc<ConfigInForce>>,
 }
@@ -115,10 +120,9 @@ impl Configs<'_> {
             let kind = CONTROL + u16::try_from(kind::CONFIG).unwrap_or(0);
             let mut after = None;
             loop {
-                let log = self.append.log;
                 let page = self
                     .store
-                    .rows_of_kind(log, kind..kind + 1, after, PAGE)
+                    .rows_of_kind(self.log, kind..kind + 1, after, PAGE)
                     .await?;
                 let Some(last) = page.last() else { break };
                 after = Some(last.index);
@@ -126,7 +130,7 @@ impl Configs<'_> {
                     self.keep(row)?;
                 }
             }
-            for row in self.append.rows.iter().filter(|row| row.kind == kind) {
+            for row in self.fresh.iter().filter(|row| row.kind == kind) {
                 self.keep(&stored(row))?;
             }
         }

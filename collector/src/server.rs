@@ -51,6 +51,11 @@ pub enum ServeError {
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The clock cannot be right.
+    #[error(
+        "the machine's clock says unix second {0}, which is before this program was written; set it (`timedatectl`) before a cosignature carries such a time"
+    )]
+    Clock(i64),
     /// The listener.
     #[error("the listener failed")]
     Listener(#[from] std::io::Error),
@@ -60,6 +65,8 @@ pub enum ServeError {
 const STOP: Duration = Duration::from_secs(10);
 /// How long a connection may be silent between requests.
 const IDLE: Duration = Duration::from_secs(370);
+/// 2025-01-01T00:00Z.
+const EARLIEST_MS: i64 = 1_735_689_600_000;
 /// Enrolments per minute, from everybody.
 const ENROLMENTS_PER_MINUTE: u32 = 60;
 
@@ -76,6 +83,9 @@ pub async fn serve(
     clock: Arc<dyn Clock>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
+    if clock.now_ms() < EARLIEST_MS {
+        return Err(ServeError::Clock(clock.now_ms() / 1000));
+    }
     let cosigner = Cosigner::load(&config.cosigner_key_file)?;
     if config.tls.renew_if_due(clock.now_ms())? {
         tracing::info!(

@@ -7,6 +7,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod bed;
+mod checks;
 mod commands;
 mod edge;
 mod enrolling;
@@ -14,6 +15,8 @@ mod killed;
 mod limits;
 mod live;
 mod reading;
+mod recovering;
+mod refusing;
 mod uploading;
 
 /// Makes two tests of one: `on_sqlite::name` and `on_postgres::name`.

@@ -1,52 +1,15 @@
-//! Uploads: stored and cosigned whole, or refused with the reason, and one history only.
+//! Uploads: stored whole, cosigned, aggregated; repeated without harm.
 
-use collector::Ack;
 use evidence::aggregate::HourAggregate;
 use evidence::control::{ClockEvent, Control, Placed};
-use evidence::cosignature::verify_cosignature;
 use evidence::entry::{Boot, ClockReading, ClockStatus};
-use evidence::hash::Hash;
-use evidence::key::SigningKey;
-use evidence::note::Note;
 use evidence::wire::{Record, Upload};
 use futures_util::StreamExt as _;
-use store::LogRef;
 
 use crate::bed::{Bed, NOW, refusal};
-use crate::edge::{Edge, FIRST_TICK, table};
+use crate::checks::{assert_whole, cosigned_s, located};
+use crate::edge::{Edge, FIRST_TICK};
 use crate::on_both;
-
-fn cosigned_s(bed: &Bed, ack: &Ack) -> u64 {
-    let note = Note::parse(ack.note.as_bytes()).unwrap();
-    verify_cosignature(&note, &bed.witness).unwrap().unwrap()
-}
-
-async fn located(bed: &Bed, edge: &Edge) -> LogRef {
-    bed.store.locate(edge.log()).await.unwrap().unwrap().0
-}
-
-/// Everything the store has of the log is what the gateway sealed, and is cosigned.
-async fn assert_whole(bed: &Bed, edge: &Edge) {
-    let log = located(bed, edge).await;
-    let head = bed.store.head(log).await.unwrap().unwrap();
-    let count = usize::try_from(head.log.size).unwrap();
-    assert_eq!(head.log.root, edge.root_at(count).0);
-    let rows = bed
-        .store
-        .rows(log, 0..u64::MAX, 10_000, true)
-        .await
-        .unwrap();
-    assert_eq!(rows.len(), count);
-    for (row, (entry, payload)) in rows.iter().zip(&edge.entries) {
-        assert_eq!(&row.entry, entry);
-        assert_eq!(row.payload.as_deref().unwrap_or_default(), payload);
-    }
-    let note = Note::parse(&head.note).unwrap();
-    assert_eq!(
-        verify_cosignature(&note, &bed.witness).unwrap(),
-        Some(head.log.cosigned_s)
-    );
-}
 
 on_both! {
     async fn an_upload_is_stored_cosigned_and_aggregated(bed: &Bed) {
@@ -116,36 +79,6 @@ on_both! {
         assert_eq!(response.text().await.unwrap(), "3\n");
         edge.deliver(&serving, 3, 4).await;
         assert_whole(bed, &edge).await;
-        serving.stop().await;
-    }
-
-    async fn a_second_history_is_refused_and_kept_beside_the_first(bed: &Bed) {
-        let serving = bed.serve();
-        let mut edge = Edge::enrolled(bed, &serving).await;
-        edge.seal_data(&[1, 2, 3]);
-        edge.deliver(&serving, 1, 3).await;
-        // The same gateway from an older image: another entry at index 2, rightly signed.
-        let mut other = Edge::new(edge.chain.origin().as_str());
-        other.token.clone_from(&edge.token);
-        other.seal_control(Control::Config(table()));
-        other.seal_data(&[9, 9, 9]);
-        other.seal_data(&[9]);
-        let (status, code, reason) = refusal(other.send(&serving, other.upload(1, 4)).await).await;
-        assert_eq!((status, &*code), (422, "fork"));
-        assert!(reason.contains("entry 2"), "{reason}");
-        let kept = bed.store.quarantined(located(bed, &edge).await, 9).await.unwrap();
-        assert_eq!(kept.len(), 1);
-        let refused = Upload::decode(&kept[0].refused).unwrap();
-        assert_eq!((refused.old, refused.records[0].entry), (2, &*other.entries[2].0));
-        assert_eq!(kept[0].held.as_ref(), Some(&edge.entries[2].0));
-        assert_whole(bed, &edge).await;
-        // Nor does a bare checkpoint of the other history get in, whatever its size.
-        for size in [3, 2] {
-            let note = edge.note_of(size, Hash([5; 32]));
-            let upload = Upload { old: size, note: &note, records: Vec::new() }.encode().unwrap();
-            let (status, code, _) = refusal(edge.send(&serving, upload).await).await;
-            assert_eq!((status, &*code), (422, "fork"));
-        }
         serving.stop().await;
     }
 
@@ -242,109 +175,6 @@ fn a_cosignature_never_goes_back_in_time_and_a_trail_note_is_kept_an_hour() {
     });
 }
 
-/// A wrong upload: what it is, its bytes, and the status, code and words it must be refused with.
-type Wrong = (&'static str, Vec<u8>, u16, &'static str, &'static str);
-
-/// An upload of configuration and data with these instead of what was sealed.
-fn forged(edge: &Edge, config: &[u8], entry: &[u8], payload: &[u8]) -> Vec<u8> {
-    let config = Record {
-        entry: &edge.entries[1].0,
-        payload: Some(config),
-    };
-    let data = Record {
-        entry,
-        payload: Some(payload),
-    };
-    Upload {
-        old: 1,
-        note: &edge.note_at(3),
-        records: vec![config, data],
-    }
-    .encode()
-    .unwrap()
-}
-
-fn wrong_uploads(edge: &mut Edge) -> Vec<Wrong> {
-    let good = edge.upload(1, 3);
-    let own = std::mem::replace(&mut edge.log_key, SigningKey::from_seed([77; 32]));
-    let foreign = edge.upload(1, 3);
-    edge.log_key = own;
-    let edge = &*edge;
-    let changed = |bytes: &[u8], at: usize| {
-        let mut bytes = bytes.to_vec();
-        bytes[at] ^= 1;
-        bytes
-    };
-    let (entry, payload) = &edge.entries[2];
-    let other_size = edge.upload_with(1, 3, &edge.note_at(2));
-    let other_root = edge.upload_with(1, 3, &edge.note_of(3, Hash([3; 32])));
-    let signature = forged(edge, &[], &changed(entry, entry.len() - 1), payload);
-    let altered = forged(edge, &[], entry, &changed(payload, 8));
-    let surplus = forged(edge, b"surplus", entry, payload);
-    vec![
-        ("no upload", b"hello".to_vec(), 400, "upload", "FSU1"),
-        (
-            "cut short",
-            good[..good.len() - 1].to_vec(),
-            400,
-            "upload",
-            "ends early",
-        ),
-        (
-            "another key's checkpoint",
-            foreign,
-            403,
-            "signature",
-            "no signature by a known key",
-        ),
-        (
-            "the checkpoint of another size",
-            other_size,
-            400,
-            "checkpoint",
-            "covers 2 entries",
-        ),
-        ("another root", other_root, 422, "root", "lead to root"),
-        ("an altered signature", signature, 422, "E06", "entry 2"),
-        ("an altered payload", altered, 422, "E15", "entry 2"),
-        (
-            "a payload where none was signed",
-            surplus,
-            422,
-            "E14",
-            "entry 1",
-        ),
-    ]
-}
-
-#[test]
-fn every_kind_of_wrong_upload_is_refused_by_name_and_changes_nothing() {
-    crate::bed::on_sqlite(async |bed| {
-        let serving = bed.serve();
-        let mut edge = Edge::enrolled(bed, &serving).await;
-        edge.seal_data(&[1, 2, 3]);
-        let log = located(bed, &edge).await;
-        let wrong = wrong_uploads(&mut edge);
-        for (count, (what, upload, status, code, words)) in (1..).zip(wrong) {
-            let (found, found_code, text) = refusal(edge.send(&serving, upload).await).await;
-            assert_eq!((found, &*found_code), (status, code), "{what}: {text}");
-            assert!(text.contains(words), "{what}: {text}");
-            assert_eq!(bed.store.log(log).await.unwrap().unwrap().size, 1, "{what}");
-            let kept = bed.store.quarantined(log, 99).await.unwrap();
-            assert_eq!(kept.len(), count, "{what}");
-            assert!(
-                kept.iter()
-                    .any(|kept| kept.code == code && kept.reason == text),
-                "{what}"
-            );
-        }
-        // And the good one still enters.
-        edge.deliver(&serving, 1, 3).await;
-        assert_whole(bed, &edge).await;
-        serving.stop().await;
-    });
-}
-
 #[test]
 fn an_entry_whose_payload_was_dropped_at_the_edge_is_stored_without_it() {
     crate::bed::on_sqlite(async |bed| {
@@ -383,33 +213,6 @@ fn an_entry_whose_payload_was_dropped_at_the_edge_is_stored_without_it() {
                 .unwrap()
                 .is_empty()
         );
-        serving.stop().await;
-    });
-}
-
-#[test]
-fn no_single_changed_byte_of_an_upload_gets_in() {
-    crate::bed::on_sqlite(async |bed| {
-        let mut config = bed.config.clone();
-        config.limits.uploads_per_minute = 60_000;
-        let serving = bed.serve_with(config);
-        let mut edge = Edge::enrolled(bed, &serving).await;
-        edge.seal_data(&[1, 2, 3]);
-        let log = located(bed, &edge).await;
-        let good = edge.upload(1, 3);
-        for at in 0..good.len() {
-            let mut changed = good.clone();
-            changed[at] ^= 1 << (at % 8);
-            let response = edge.send(&serving, changed).await;
-            let status = response.status().as_u16();
-            assert!(
-                matches!(status, 400 | 403 | 409 | 422),
-                "byte {at}: {status}"
-            );
-        }
-        assert_eq!(bed.store.log(log).await.unwrap().unwrap().size, 1);
-        edge.deliver(&serving, 1, 3).await;
-        assert_whole(bed, &edge).await;
         serving.stop().await;
     });
 }
