@@ -8,12 +8,12 @@ use evidence::hash::{Hash, sha256};
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
-use crate::exact::Exact;
+use crate::exact::{Exact, Ratio};
 use crate::formula::check::{Checked, Symbol, check};
 use crate::formula::{Expression, is_name};
 use crate::input::{InputError, Place, SourceFile, allowed};
 use crate::period::Interval;
-use crate::unit::Unit;
+use crate::unit::{Dimension, Unit};
 
 /// How readings of a period become one value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -501,14 +501,16 @@ fn check_outputs(
     let discount = symbols.iter().find(|symbol| symbol.name == "DF");
     match discount {
         Some(symbol)
-            if symbol.over.is_none() && symbol.unit.dimension() == crate::unit::Dimension::NONE =>
+            if symbol.over.is_none()
+                && symbol.unit.dimension() == Dimension::NONE
+                && symbol.unit.factor() == Ratio::ONE =>
         {
             Ok(())
         }
         _ => Err(source.error(
             top,
             "DF",
-            "the discount factor must be one pure number",
+            "the discount factor must be one pure number, not a percentage",
             "add a parameter or formula DF with unit = \"1\"",
         )),
     }
