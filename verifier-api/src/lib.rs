@@ -53,6 +53,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use hyper_util::rt::TokioTimer;
 use quantification::methodology::Methodology;
 use store::Store;
 use tokio_util::sync::CancellationToken;
@@ -107,8 +108,8 @@ impl Settings {
 
 /// Requests under way get so long to end after the shutdown was asked for.
 const GRACE: Duration = Duration::from_secs(5);
-/// A client that is slower than this in sending the head of its request is let go.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(20);
+/// A connection on which no whole request head arrives for so long is closed.
+const IDLE: Duration = Duration::from_secs(60);
 
 /// Serves until `shutdown` completes, then ends streams and waits some seconds for the rest.
 ///
@@ -152,18 +153,18 @@ pub async fn serve(
         Some(tls) => {
             let tls = axum_server::tls_rustls::RustlsConfig::from_config(tls);
             let mut server = axum_server::from_tcp_rustls(listener, tls)?;
-            server
-                .http_builder()
-                .http1()
-                .header_read_timeout(HEADER_TIMEOUT);
+            let http = server.http_builder();
+            http.http1()
+                .timer(TokioTimer::new())
+                .header_read_timeout(IDLE);
             server.handle(handle).serve(service).await
         }
         None => {
             let mut server = axum_server::from_tcp(listener)?;
-            server
-                .http_builder()
-                .http1()
-                .header_read_timeout(HEADER_TIMEOUT);
+            let http = server.http_builder();
+            http.http1()
+                .timer(TokioTimer::new())
+                .header_read_timeout(IDLE);
             server.handle(handle).serve(service).await
         }
     };

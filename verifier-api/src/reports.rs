@@ -228,7 +228,7 @@ impl Work {
             let summary = store::ReportSummary {
                 id: self.id.clone(),
                 version,
-                status: if report.provisional {
+                status: if report.provisional || !report.stated_reasons.is_empty() {
                     "provisional"
                 } else {
                     "draft"

@@ -141,7 +141,7 @@ pub(crate) async fn today(State(app): State<Shared>, scope: Scope) -> Answer<Jso
         re: report.totals.re.to_string(),
         pe: report.totals.pe_credited.to_string(),
         er: report.totals.er.to_string(),
-        reasons: report.provisional_reasons.clone(),
+        reasons: [&*report.stated_reasons, &*report.provisional_reasons].concat(),
         parameters: parameters(&report, reach),
         warnings: report
             .warnings

@@ -63,7 +63,7 @@ fn post(seq: u64, at_ms: i64, value: &str) -> String {
         "seq": seq, "unix_ms": at_ms + 300,
         "points": [
             { "name": "aux.power", "value": value, "unit": "kW", "quality": "good", "tick_unix_ms": at_ms },
-            { "name": "ambient.temperature", "value": null, "unit": "Cel", "quality": "timeout", "tick_unix_ms": at_ms },
+            { "name": "ambient.temperature", "value": null, "unit": "°C", "quality": "timeout", "tick_unix_ms": at_ms },
         ],
     })
     .to_string()
@@ -103,7 +103,7 @@ async fn a_live_value_turns_sealed_when_its_entry_is_cosigned() {
         live["points"],
         json!([
             { "name": "aux.power", "value": "12.07", "unit": "kW", "quality": "good", "time_ms": at_ms, "sealed": false },
-            { "name": "ambient.temperature", "value": null, "unit": "Cel", "quality": "timeout", "time_ms": at_ms, "sealed": false },
+            { "name": "ambient.temperature", "value": null, "unit": "°C", "quality": "timeout", "time_ms": at_ms, "sealed": false },
         ])
     );
     bed.plant.measure(1, &BTreeMap::new());

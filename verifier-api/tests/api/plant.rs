@@ -91,7 +91,7 @@ pub(crate) fn table(first_tick: u64) -> MeasurementConfig {
         points: vec![
             point(POINTS[0], "u32", "0.1", 1, "kWh", PointKind::Register),
             point(POINTS[1], "u16", "0.01", 2, "kW", PointKind::Instant),
-            point(POINTS[2], "i16", "0.1", 1, "Cel", PointKind::Instant),
+            point(POINTS[2], "i16", "0.1", 1, "°C", PointKind::Instant),
         ],
     }
 }

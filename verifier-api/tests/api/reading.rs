@@ -36,8 +36,8 @@ async fn readings_as_csv_are_exact_with_quality_raw_words_and_entry() {
         // Sixty segments of the hour before, after genesis and configuration.
         let words = format!("{:04x}", u16::try_from(celsius & 0xffff).unwrap());
         expected += &match n {
-            2 => format!("{time},,Cel,timeout:2,,62\r\n"),
-            _ => format!("{time},{},Cel,good,{words},62\r\n", decimal(celsius, 1)),
+            2 => format!("{time},,°C,timeout:2,,62\r\n"),
+            _ => format!("{time},{},°C,good,{words},62\r\n", decimal(celsius, 1)),
         };
     }
     assert_eq!(text, expected);
