@@ -3,7 +3,6 @@
 (() => {
   const byId = (id) => document.getElementById(id);
   const texts = JSON.parse(document.body.dataset.texts);
-  const locale = document.documentElement.lang;
 
   // --- signing in: a link may carry the token behind `#`, which browsers never send to a server
   const login = byId("login");
@@ -12,17 +11,21 @@
     history.replaceState(null, "", location.pathname + location.search);
     login.submit();
   }
-  for (const time of document.querySelectorAll("time")) time.textContent = clock(Date.parse(time.dateTime), true);
 
   const root = byId("project");
   if (!root) return;
+  for (const time of document.querySelectorAll("time")) time.textContent = clock(Date.parse(time.dateTime), true);
   const base = `/v1/projects/${encodeURIComponent(root.dataset.project)}`;
   const WINDOW_MS = 600000;
 
+  // In the plan's zone, the same for every reader: 2026-03-10 00:15:00.
   function clock(ms, date) {
-    const day = { year: "numeric", month: "2-digit", day: "2-digit" };
-    const time = { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" };
-    return new Intl.DateTimeFormat(locale, date ? { ...day, ...time } : time).format(ms);
+    const two = "2-digit";
+    const wanted = { year: "numeric", month: two, day: two, hour: two, minute: two, second: two, hourCycle: "h23" };
+    const format = new Intl.DateTimeFormat("en", { ...wanted, timeZone: root.dataset.zone || "UTC" });
+    const part = Object.fromEntries(format.formatToParts(ms).map(({ type, value }) => [type, value]));
+    const time = `${part.hour}:${part.minute}:${part.second}`;
+    return date ? `${part.year}-${part.month}-${part.day} ${time}` : time;
   }
   function span(ms) {
     const s = Math.max(0, Math.round(ms / 1000));
@@ -46,12 +49,12 @@
 
   // --- rows and series -----------------------------------------------------------------------
   const rows = new Map(); // "log name" -> what is known of the point
-  let offset = 0; // server clock less ours
+  let offset = Number(root.dataset.now) - Date.now(); // server clock less ours
   const now = () => Date.now() + offset;
   const key = (log, name) => `${log} ${name}`;
   for (const row of document.querySelectorAll("#points tbody tr")) {
-    const { log, name, stream, unit, kind } = row.dataset;
-    const point = { row, log, name, unit, kind, stream: Number(stream), at: null, sealed: false, series: [], loaded: false };
+    const { log, name, stream, unit, kind, tick } = row.dataset;
+    const point = { row, log, name, unit, kind, hole: 3 * Math.max(Number(tick), 5000), stream: Number(stream), at: null, sealed: false, series: [], loaded: false };
     rows.set(key(log, name), point);
     row.querySelector(".pick").addEventListener("click", () => pick(point));
   }
@@ -194,6 +197,7 @@
       let before = null;
       for (const sample of samples) {
         if (sample.v === null) { before = null; continue; }
+        if (before && sample.t - before.t > picked.hole) before = null;
         const name = sample.sealed ? "sealed" : "live";
         const from = before ? `M${x(before.t).toFixed(1)} ${y(before.v).toFixed(1)}` : null;
         const to = `${x(sample.t).toFixed(1)} ${y(sample.v).toFixed(1)}`;

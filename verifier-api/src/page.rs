@@ -41,6 +41,7 @@ struct ProjectPage {
     logs: Vec<LogView>,
     reports: Vec<ReportLine>,
     may_prepare: bool,
+    now_ms: i64,
 }
 
 fn html(page: &impl Template) -> Answer<Response> {
@@ -137,6 +138,7 @@ pub(crate) async fn project(
         logs: crate::logs::views(&app, &scope).await?,
         reports: crate::reports::lines(&app, &scope).await?,
         may_prepare: caller.role.may(Need::Prepare),
+        now_ms: app.now_ms(),
     };
     Ok(remember(html(&page)?, lang))
 }
