@@ -17,6 +17,9 @@ use tokio::time::Instant;
 /// How long a start may take before it counts as failed.
 const START_WITHIN: Duration = Duration::from_secs(10);
 
+/// Who serves the directory, for a start after the one who began it was killed.
+const PID_FILE: &str = "mosquitto.pid";
+
 /// A running Mosquitto. Dropping it kills the process.
 #[derive(Debug)]
 pub struct Broker {
@@ -54,6 +57,7 @@ impl Broker {
     /// As [`Broker::start`], and when the port is taken.
     pub async fn start_on(directory: &Path, port: u16) -> io::Result<Self> {
         tokio::fs::create_dir_all(directory).await?;
+        end_orphan(directory).await?;
         let file = directory.join("mosquitto.conf");
         let log = directory.join("mosquitto.log");
         let user = tokio::fs::metadata(directory)
@@ -68,7 +72,12 @@ impl Broker {
             .stdout(Stdio::null())
             .stderr(log_file)
             .kill_on_drop(true)
+            // A Ctrl-C at the terminal is for the one who started the broker: it ends it in order.
+            .process_group(0)
             .spawn()?;
+        if let Some(id) = child.id() {
+            tokio::fs::write(directory.join(PID_FILE), id.to_string()).await?;
+        }
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let deadline = Instant::now() + START_WITHIN;
         loop {
@@ -121,6 +130,26 @@ impl Broker {
         self.child.kill().await?;
         Ok((self.directory, self.port))
     }
+}
+
+/// Ends the broker of this directory whose parent was killed before it could end it. Two brokers
+/// would write one session file.
+async fn end_orphan(directory: &Path) -> io::Result<()> {
+    let file = directory.join(PID_FILE);
+    let Ok(id) = tokio::fs::read_to_string(&file).await else {
+        return Ok(());
+    };
+    // The number may belong to somebody else by now: only a process that names our file is ours.
+    let command = tokio::fs::read_to_string(format!("/proc/{}/cmdline", id.trim())).await;
+    let config = directory.join("mosquitto.conf").display().to_string();
+    if command.is_ok_and(|command| command.split('\0').any(|word| word == config)) {
+        Command::new("kill")
+            .arg("-KILL")
+            .arg(id.trim())
+            .status()
+            .await?;
+    }
+    tokio::fs::remove_file(&file).await
 }
 
 /// Root's Mosquitto would change to a user who cannot write here; everyone else stays themselves.

@@ -16,10 +16,13 @@ use std::time::Instant;
 use anyhow::Context as _;
 use clap::Parser;
 use tokio_util::sync::CancellationToken;
+use verifier_api::Role;
 
 use api::Api;
 use daemons::Daemons;
 use places::Places;
+
+use crate::plant::machine_clock;
 
 /// Project whose values are live.
 const LIVE_PROJECT: (&str, &str) = ("DEMO-LIVE", "Simulated CO2 injection, live");
@@ -54,6 +57,7 @@ pub struct Options {
 /// The first step that failed, with its causes. What had been started is stopped first.
 pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()> {
     let begun = Instant::now();
+    let begun_ms = machine_clock()();
     let places = Places::open(&options.directory, options.port)?;
     say(&format!(
         "Everything is kept in {}; delete it to begin anew.",
@@ -61,7 +65,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()
     ));
     let daemons = Daemons::start(&places).await?;
     let shown = tokio::select! {
-        shown = show(&options, &places, &daemons, begun) => shown,
+        shown = show(&options, &places, &daemons, (begun, begun_ms)) => shown,
         () = stop.cancelled() => Ok(()),
     };
     if shown.is_ok() && !options.once && !stop.is_cancelled() {
@@ -85,12 +89,12 @@ async fn show(
     options: &Options,
     places: &Places,
     daemons: &Daemons,
-    begun: Instant,
+    (begun, begun_ms): (Instant, i64),
 ) -> anyhow::Result<()> {
     heading("1. A live site");
     say(&format!(
         "Five meters answer over Modbus TCP, a gas analyser and a thermometer publish through \
-         Mosquitto.\nThe gateway polls every 2 s, seals every 60 s, and delivers over TLS to the \
+         Mosquitto.\nThe gateway polls every 2 s, seals every 10 s, and delivers over TLS to the \
          collector, which\nchecks, stores and cosigns. Its log is `{}`, now at entry {}.",
         daemons.live_origin(),
         daemons.live_entries(),
@@ -100,7 +104,8 @@ async fn show(
         .apply(&live, "demonstration")
         .await
         .context("apply the live project's plan")?;
-    let token = daemons.token(&[LIVE_PROJECT.0]).await?;
+    // The person reads everything, as the implementation entity would; reports are a preparer's.
+    let token = daemons.token(Role::Supervisor, &[]).await?;
     let api = Api::new(places, daemons.api_port(), &token)?;
     say(&format!(
         "\n    watch:  https://localhost:{}/projects/{}\n    token:  {token}\n\n\
@@ -109,7 +114,7 @@ async fn show(
         daemons.api_port(),
         LIVE_PROJECT.0,
     ));
-    let seen = api.first_live_value(LIVE_PROJECT.0).await?;
+    let seen = api.first_live_value(LIVE_PROJECT.0, begun_ms).await?;
     say(&format!(
         "First live value, {:.1} s after the start: {} = {} {}, measured {:.1} s before it was \
          here.",
@@ -126,14 +131,14 @@ async fn show(
         .apply(&past.plan, "demonstration")
         .await
         .context("apply the past project's plan")?;
-    let token = daemons.token(&[LIVE_PROJECT.0, PAST_PROJECT.0]).await?;
-    let api = Api::new(places, daemons.api_port(), &token)?;
+    let preparing = daemons.token(Role::Preparer, &[PAST_PROJECT.0]).await?;
+    let api = Api::new(places, daemons.api_port(), &preparing)?;
 
     heading("3. The monitoring report");
     let report = api.report(PAST_PROJECT.0, &past.from, &past.to).await?;
     say(&report.summary);
     say(&format!(
-        "\n    report: https://localhost:{}/projects/{}\n    token:  {token}",
+        "\n    report: https://localhost:{}/projects/{}",
         daemons.api_port(),
         PAST_PROJECT.0,
     ));

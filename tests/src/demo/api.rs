@@ -57,8 +57,13 @@ impl Api {
         checked(response).await
     }
 
-    /// Watches the live events until one carries a good value.
-    pub(super) async fn first_live_value(&self, project: &str) -> anyhow::Result<LiveValue> {
+    /// Watches the live events until one carries a good value measured after an instant: what an
+    /// earlier start left behind does not count.
+    pub(super) async fn first_live_value(
+        &self,
+        project: &str,
+        after_ms: i64,
+    ) -> anyhow::Result<LiveValue> {
         let watch = async {
             let response = self.get(&self.address(project, "live")).await?;
             let mut body = response.bytes_stream();
@@ -66,7 +71,7 @@ impl Api {
             while let Some(piece) = body.next().await {
                 text += &String::from_utf8_lossy(&piece?);
                 while let Some((event, rest)) = text.split_once("\n\n") {
-                    let found = value_of(event);
+                    let found = value_of(event, after_ms);
                     text = rest.to_owned();
                     if let Some(found) = found {
                         return Ok(found);
@@ -149,17 +154,17 @@ async fn checked(response: reqwest::Response) -> anyhow::Result<reqwest::Respons
     bail!("{url} answered {status}: {}", response.text().await?)
 }
 
-/// The first good value of an event, if it carries one.
-fn value_of(event: &str) -> Option<LiveValue> {
+/// The first good value of an event that is new, if it carries one.
+fn value_of(event: &str, after_ms: i64) -> Option<LiveValue> {
     let data: String = event
         .lines()
         .filter_map(|line| line.strip_prefix("data:"))
         .collect();
     let event: Value = serde_json::from_str(&data).ok()?;
-    let point = event["points"]
-        .as_array()?
-        .iter()
-        .find(|point| point["value"].is_string() && point["quality"] == "good")?;
+    let point = event["points"].as_array()?.iter().find(|point| {
+        let is_new = point["time_ms"].as_i64().is_some_and(|at| at > after_ms);
+        is_new && point["value"].is_string() && point["quality"] == "good"
+    })?;
     let measured_ms = point["time_ms"].as_i64()?;
     let age_ms = u32::try_from(machine_clock()() - measured_ms).unwrap_or(0);
     Some(LiveValue {

@@ -18,6 +18,7 @@ use gateway::notify::Notifier;
 use store::Store;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use verifier_api::Role;
 use verifier_api::apply;
 use verifier_api::tokens::{self, NewToken};
 
@@ -28,7 +29,6 @@ use crate::plant::{Plant, machine_clock};
 use crate::site::Site;
 
 const LIVE_ORIGIN: &str = "demo.example/gw/live";
-const TOKEN_LABEL: &str = "demo";
 
 /// A daemon's task: it ends after its token is cancelled, or by itself with an error.
 struct Part {
@@ -108,6 +108,9 @@ impl Daemons {
             .plant
             .gateway_file(LIVE_ORIGIN, &data_dir, 2, Points::All);
         file.collector = Some((self.collector_url.clone(), None));
+        // A gateway hears that somebody watches with the answer to its next segment: nobody should
+        // wait a minute for the first value here.
+        file.segment_s = 10;
         // Whether this machine is synchronised is unknown; that it has a time is declared.
         file.clock_source = Some("system".to_owned());
         let config = directory.join("gateway.toml");
@@ -179,13 +182,15 @@ impl Daemons {
         Ok(())
     }
 
-    /// Makes a fresh token and revokes those of earlier starts, which nobody can look up again.
-    pub(super) async fn token(&self, projects: &[&str]) -> anyhow::Result<String> {
+    /// Makes a fresh token of a role and revokes that of an earlier start, which nobody can look up
+    /// again.
+    pub(super) async fn token(&self, role: Role, projects: &[&str]) -> anyhow::Result<String> {
         let now_ms = machine_clock()();
-        self.store.revoke_tokens(TOKEN_LABEL, now_ms).await?;
+        let label = format!("demo, {}", role.name());
+        self.store.revoke_tokens(&label, now_ms).await?;
         let new = NewToken {
-            label: TOKEN_LABEL.to_owned(),
-            role: verifier_api::Role::Preparer,
+            label,
+            role,
             projects: projects.iter().map(|&project| project.to_owned()).collect(),
             days: 30,
         };
