@@ -4,18 +4,21 @@
 //! claims to repeat. What comes out is either everything one transaction must write, or a refusal
 //! that names the entry and the rule.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
 use axum::http::StatusCode;
 use evidence::Rejection;
-use evidence::aggregate::aggregate;
+use evidence::aggregate::{HourAggregate, aggregate};
 use evidence::chain::{Applied, Chain};
 use evidence::checkpoint::{Checkpoint, CheckpointError};
 use evidence::control::{Control, Placed};
 use evidence::entry::Body;
 use evidence::hash::Hash;
 use evidence::note::{Note, NoteError, Vkey, VkeyError};
-use evidence::segment::tick_time;
+use evidence::segment::{Segment, tick_time};
 use evidence::wire::{Record, Upload};
-use store::{Append, Head, Hour, HourKey, NewRow, Placement, Row, Segment};
+use store::{Append, Head, Hour, HourKey, NewRow, Placement, Row};
 
 use crate::cosigner::Cosigner;
 
@@ -201,22 +204,14 @@ pub(crate) fn admit(
     let repeated = usize::try_from(head.log.size.saturating_sub(upload.old)).unwrap_or(usize::MAX);
     let fresh = upload.records.get(repeated..).unwrap_or(&[]);
     let mut rows = Vec::with_capacity(fresh.len());
-    let mut hours = Vec::new();
+    let mut hours = BTreeMap::new();
     let mut placed = Vec::new();
     for record in fresh {
         let index = chain.size();
         match chain.apply(record.entry, record.payload) {
             Ok(applied) => {
                 if let Some(segment) = &applied.segment {
-                    hours.extend(aggregate(segment).into_iter().map(|(key, hour)| Hour {
-                        key: HourKey {
-                            stream: key.stream,
-                            point: key.point,
-                            hour: key.hour_ms.div_euclid(HOUR_MS),
-                            config: key.config_index,
-                        },
-                        data: hour.encode(),
-                    }));
+                    add_hours(&mut hours, segment);
                 }
                 if let Some(Control::Clock(event)) = &applied.control {
                     placed.extend_from_slice(&event.placed);
@@ -254,7 +249,7 @@ pub(crate) fn admit(
         new_root: chain.root().0,
         chain: chain.encode(),
         rows,
-        hours,
+        hours: encode_hours(hours),
         merge: merge_hours,
         placements,
         note: note.to_bytes(),
@@ -296,7 +291,7 @@ pub(crate) fn cosign(
 /// One entry as the store keeps it.
 pub(crate) fn new_row(record: &Record<'_>, applied: &Applied) -> NewRow {
     let entry = &applied.entry;
-    let segment = entry.ticks().map(|ticks| Segment {
+    let segment = entry.ticks().map(|ticks| store::Segment {
         stream: ticks.stream,
         first_tick: ticks.first,
         ticks: ticks.count,
@@ -340,10 +335,40 @@ fn placement(placed: &Placed, chain: &Chain) -> Placement {
     }
 }
 
+/// Aggregates on their way to the store.
+pub(crate) type Hours = BTreeMap<HourKey, HourAggregate>;
+
+/// Adds the aggregates of one segment. Merged here, decoded, once per upload: an hour's batch of a
+/// gateway touches each stored aggregate once.
+pub(crate) fn add_hours(hours: &mut Hours, segment: &Segment) {
+    for (key, hour) in aggregate(segment) {
+        let key = HourKey {
+            stream: key.stream,
+            point: key.point,
+            hour: key.hour_ms.div_euclid(HOUR_MS),
+            config: key.config_index,
+        };
+        match hours.entry(key) {
+            Entry::Occupied(mut held) => held.get_mut().merge(&hour),
+            Entry::Vacant(free) => {
+                free.insert(hour);
+            }
+        }
+    }
+}
+
+pub(crate) fn encode_hours(hours: Hours) -> Vec<Hour> {
+    hours
+        .into_iter()
+        .map(|(key, hour)| Hour {
+            key,
+            data: hour.encode(),
+        })
+        .collect()
+}
+
 /// Two aggregates of one hour become one.
 pub(crate) fn merge_hours(stored: &[u8], later: &[u8]) -> Result<Vec<u8>, String> {
-    use evidence::aggregate::HourAggregate;
-
     let read = |bytes| HourAggregate::decode(bytes).map_err(|error| error.to_string());
     let mut merged = read(stored)?;
     merged.merge(&read(later)?);

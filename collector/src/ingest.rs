@@ -146,7 +146,7 @@ impl Collector {
                         &placed,
                     )
                     .await?;
-                    append.hours.extend(hours);
+                    append.hours.extend(admission::encode_hours(hours));
                 }
                 // The commit point. Before it nothing of this upload exists: killed here, the
                 // gateway gets no answer and sends the same bytes again. The transaction compares

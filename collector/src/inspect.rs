@@ -4,15 +4,15 @@
 
 use std::collections::BTreeMap;
 
-use evidence::aggregate::{HourAggregate, aggregate};
+use evidence::aggregate::HourAggregate;
 use evidence::checkpoint::Checkpoint;
 use evidence::control::Control;
 use evidence::cosignature::verify_cosignature;
 use evidence::hash::Hash;
 use evidence::note::{Note, Vkey};
-use store::{Head, HourKey, LogRef, Store, StoreError};
+use store::{Head, LogRef, Store, StoreError};
 
-use crate::admission::{HOUR_MS, new_row_kind};
+use crate::admission::{Hours, add_hours, new_row_kind};
 use crate::placing::hours_of_placed;
 use crate::replay::{Replay, ReplayError};
 
@@ -62,7 +62,7 @@ struct Inspection<'a> {
     found: Inspected,
     /// Roots that signed notes state, by size.
     stated: BTreeMap<u64, Vec<(String, Hash)>>,
-    hours: BTreeMap<HourKey, HourAggregate>,
+    hours: Hours,
 }
 
 impl<'a> Inspection<'a> {
@@ -80,7 +80,7 @@ impl<'a> Inspection<'a> {
             head,
             found,
             stated,
-            hours: BTreeMap::new(),
+            hours: Hours::new(),
         };
         new.note("the head's note", &head.note, cosigner);
         for trail in store.trail_notes(head.log.log, i64::MIN..i64::MAX).await? {
@@ -133,23 +133,14 @@ impl<'a> Inspection<'a> {
                     let wrong = format!("entry {}: its stored hash or kind is wrong", row.index);
                     self.found.damage.push(wrong);
                 }
-                for (key, hour) in applied.segment.iter().flat_map(aggregate) {
-                    let hour_ms = key.hour_ms.div_euclid(HOUR_MS);
-                    self.add_hour(key.stream, key.point, hour_ms, key.config_index, &hour);
+                if let Some(segment) = &applied.segment {
+                    add_hours(&mut self.hours, segment);
                 }
                 if let Some(Control::Clock(event)) = &applied.control {
                     let (log, placed) = (self.head.log.log, &event.placed);
-                    for hour in hours_of_placed(self.store, log, row.index, &[], placed).await? {
-                        let decoded = HourAggregate::decode(&hour.data);
-                        let decoded =
-                            decoded.map_err(|error| ReplayError::Failed(error.to_string()))?;
-                        let HourKey {
-                            stream,
-                            point,
-                            hour,
-                            config,
-                        } = hour.key;
-                        self.add_hour(stream, point, hour, config, &decoded);
+                    let hours = hours_of_placed(self.store, log, row.index, &[], placed).await?;
+                    for (key, hour) in hours {
+                        self.hours.entry(key).or_default().merge(&hour);
                     }
                 }
                 range.append(&applied.leaf);
@@ -169,21 +160,6 @@ impl<'a> Inspection<'a> {
             }
         }
         replay.end(self.head).map(|_chain| ())
-    }
-
-    fn add_hour(&mut self, stream: u16, point: u16, hour: i64, config: u64, data: &HourAggregate) {
-        let key = HourKey {
-            stream,
-            point,
-            hour,
-            config,
-        };
-        match self.hours.get_mut(&key) {
-            Some(held) => held.merge(data),
-            None => {
-                self.hours.insert(key, data.clone());
-            }
-        }
     }
 
     /// Compares the stored aggregates with the ones computed again.

@@ -4,15 +4,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use evidence::aggregate::aggregate;
 use evidence::control::{Control, Placed, kind};
 use evidence::entry::{Body, ControlBody, Entry};
 use evidence::hash::{Hash, root_of};
 use evidence::merkle::CompactRange;
 use evidence::segment::{ConfigInForce, Segment};
-use store::{Hour, HourKey, LogRef, NewRow, Row, Store, StoreError};
+use store::{LogRef, NewRow, Row, Store, StoreError};
 
-use crate::admission::{CONTROL, HOUR_MS};
+use crate::admission::{CONTROL, Hours, add_hours};
 
 /// Rows per page.
 const PAGE: u32 = 256;
@@ -29,8 +28,8 @@ pub(crate) async fn hours_of_placed(
     size: u64,
     fresh: &[NewRow],
     placed: &[Placed],
-) -> Result<Vec<Hour>, StoreError> {
-    let mut hours = Vec::new();
+) -> Result<Hours, StoreError> {
+    let mut hours = Hours::new();
     let mut configs = Configs {
         store,
         log,
@@ -56,15 +55,7 @@ pub(crate) async fn hours_of_placed(
                 if let (true, Some(payload)) = (ours, &row.payload) {
                     let config = configs.in_force_at(row.index).await?;
                     let segment = open(config.as_ref(), row, payload, placed.shift)?;
-                    hours.extend(aggregate(&segment).into_iter().map(|(key, hour)| Hour {
-                        key: HourKey {
-                            stream: key.stream,
-                            point: key.point,
-                            hour: key.hour_ms.div_euclid(HOUR_MS),
-                            config: key.config_index,
-                        },
-                        data: hour.encode(),
-                    }));
+                    add_hours(&mut hours, &segment);
                 }
             }
         }
