@@ -15,6 +15,7 @@ pub fn parses(line: &str) -> Result<(), String> {
         "fieldseal-gateway" => accepts::<gateway::cli::Cli>(&words),
         "fieldseal-collector" => accepts::<collector::cli::Args>(&words),
         "fieldseal-verifier-api" => accepts::<verifier_api::cli::Command>(&words),
+        "fieldseal-verify" => accepts::<verify::args::Cli>(&words),
         other => Err(format!("no program `{other}`")),
     }
 }

@@ -96,7 +96,7 @@ async fn show(
         "Five meters answer over Modbus TCP, a gas analyser and a thermometer publish through \
          Mosquitto.\nThe gateway polls every 2 s, seals every 10 s, and delivers over TLS to the \
          collector, which\nchecks, stores and cosigns. Its log is `{}`, now at entry {}.",
-        daemons.live_origin(),
+        daemons::LIVE_ORIGIN,
         daemons.live_entries(),
     ));
     let live = daemons.live_plan();

@@ -1,5 +1,5 @@
 //! The demo as a person runs it: its program, its output, Ctrl-C, and a second start.
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
 
 use std::path::Path;
 use std::process::Stdio;

@@ -28,7 +28,8 @@ use crate::gateway_config::{Points, plan_text};
 use crate::plant::{Plant, machine_clock};
 use crate::site::Site;
 
-const LIVE_ORIGIN: &str = "demo.example/gw/live";
+/// The live log.
+pub(super) const LIVE_ORIGIN: &str = "demo.example/gw/live";
 
 /// A daemon's task: it ends after its token is cancelled, or by itself with an error.
 struct Part {
@@ -199,10 +200,6 @@ impl Daemons {
 
     pub(super) fn live_plan(&self) -> String {
         plan_text(LIVE_PROJECT.0, LIVE_PROJECT.1, LIVE_ORIGIN, &self.live_vkey)
-    }
-
-    pub(super) fn live_origin(&self) -> &'static str {
-        LIVE_ORIGIN
     }
 
     /// Entries in the live log when this start found it.
