@@ -18,7 +18,7 @@ const ROLLBACKS_TO_BELIEVE: u8 = 3;
 #[derive(Debug, Clone)]
 pub struct Watch {
     decoder: Decoder,
-    /// Largest plausible change, as mantissa per 10^`step_decimals` milliseconds-seconds.
+    /// Largest plausible change per second: mantissa and its decimals.
     step: Option<(i128, u32)>,
     is_register: bool,
     decimals: u8,

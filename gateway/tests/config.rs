@@ -287,6 +287,22 @@ fn the_rest_of_the_file_is_judged_too() {
             "{message}\nexpected\n{expected}"
         );
     }
+    for (host, expected) in [
+        (
+            "10.0.0.1:502",
+            "only the name or address: write the port as port = …",
+        ),
+        (
+            "tcp://10.0.0.1",
+            "only the name or address: leave out the scheme and the path",
+        ),
+        ("a b", "a host name has no spaces"),
+    ] {
+        let message = problems(&file.replace("host = \"h\"", &format!("host = \"{host}\"")));
+        assert_eq!(message, format!("gateway.toml:6:8: mqtt.host: {expected}"));
+    }
+    let ipv6 = file.replace("host = \"h\"", "host = \"fd00::1\"");
+    GatewayConfig::parse("gateway.toml", &ipv6).unwrap();
     assert!(problems(HEAD).contains("add at least one [[modbus]] or [[mqtt]] table"));
     assert!(problems("").contains("begin with [gateway]"));
     let overlapping = format!(

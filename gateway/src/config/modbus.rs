@@ -75,8 +75,8 @@ pub(super) fn device(section: &Section<'_, '_>, names: &mut Names) -> Option<Mod
     if let Some(name) = &name {
         names.device(section, name);
     }
-    let host = section.required_text(
-        "host",
+    let host = point::host(
+        section,
         "write the device's address, e.g. host = \"192.168.1.20\"",
     );
     let bases = [("pdu", AddressBase::Pdu), ("4x", AddressBase::Modicon)];

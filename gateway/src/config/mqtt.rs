@@ -51,8 +51,8 @@ pub(super) fn broker(section: &Section<'_, '_>, names: &mut Names) -> Option<Mqt
     if let Some(name) = &name {
         names.device(section, name);
     }
-    let host = section.required_text(
-        "host",
+    let host = point::host(
+        section,
         "write the broker's address, e.g. host = \"192.168.1.5\"",
     );
     let tls = section.section("tls").map(|below| tls(&below));

@@ -141,6 +141,27 @@ pub(super) fn name(section: &Section<'_, '_>) -> Option<Spanned<String>> {
     Some(name)
 }
 
+/// Reads `host`: a name or an address, without scheme and port.
+pub(super) fn host(section: &Section<'_, '_>, remedy: &str) -> Option<Spanned<String>> {
+    let host = section.required_text("host", remedy)?;
+    let text = host.get_ref();
+    let with_port = text.matches(':').count() == 1 || text.contains('[');
+    let problem = if text.contains("://") || text.contains('/') {
+        "only the name or address: leave out the scheme and the path"
+    } else if with_port {
+        "only the name or address: write the port as port = …"
+    } else if text
+        .chars()
+        .any(|letter| letter.is_whitespace() || letter.is_control())
+    {
+        "a host name has no spaces"
+    } else {
+        return Some(host);
+    };
+    section.report(&host.span(), "host", problem);
+    None
+}
+
 /// Reports a decimal that has more decimals than the point.
 pub(super) fn on_grid(
     section: &Section<'_, '_>,

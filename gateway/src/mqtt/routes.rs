@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use evidence::measurement::{MeasurementConfig, Point, Source};
 use evidence::quality::Quality;
 use evidence::value::json_mantissa;
-use rumqttc::matches;
+use tracing::warn;
 
 use super::payload::Payload;
 use crate::checks::Watch;
@@ -24,8 +24,17 @@ pub(super) struct Routes {
     targets: Vec<Target>,
     /// Positions in `targets` by the topics without wildcards.
     plain: HashMap<String, Vec<usize>>,
-    /// Positions by the filters with wildcards.
-    patterns: Vec<(String, Vec<usize>)>,
+    /// The filters with wildcards.
+    patterns: Vec<Pattern>,
+}
+
+/// A filter with wildcards and what it feeds.
+struct Pattern {
+    filter: String,
+    /// Positions in `targets`.
+    places: Vec<usize>,
+    /// The first topic that matched, and whether a second one was already complained about.
+    first: Option<(String, bool)>,
 }
 
 impl Routes {
@@ -54,18 +63,28 @@ impl Routes {
         });
         if !rumqttc::has_wildcards(topic) {
             self.plain.entry(topic.to_owned()).or_default().push(place);
-        } else if let Some((_, places)) =
-            self.patterns.iter_mut().find(|(filter, _)| filter == topic)
+            return;
+        }
+        match self
+            .patterns
+            .iter_mut()
+            .find(|pattern| pattern.filter == topic)
         {
-            places.push(place);
-        } else {
-            self.patterns.push((topic.to_owned(), vec![place]));
+            Some(pattern) => pattern.places.push(place),
+            None => {
+                let (filter, places) = (topic.to_owned(), vec![place]);
+                self.patterns.push(Pattern {
+                    filter,
+                    places,
+                    first: None,
+                });
+            }
         }
     }
 
     /// Everything to subscribe to, each filter once.
     pub(super) fn filters(&self) -> BTreeSet<&str> {
-        let patterns = self.patterns.iter().map(|(filter, _)| filter.as_str());
+        let patterns = self.patterns.iter().map(|pattern| pattern.filter.as_str());
         self.plain
             .keys()
             .map(String::as_str)
@@ -83,13 +102,18 @@ impl Routes {
     ) -> Vec<PointSample> {
         let places: Vec<usize> = match self.plain.get(topic) {
             Some(places) => places.clone(),
-            None => {
-                let hit = self
-                    .patterns
-                    .iter()
-                    .filter(|(filter, _)| matches(topic, filter));
-                hit.flat_map(|(_, places)| places.iter().copied()).collect()
-            }
+            // The configuration refuses filters that overlap: at most one matches.
+            None => match self
+                .patterns
+                .iter_mut()
+                .find(|pattern| matches(topic, &pattern.filter))
+            {
+                Some(pattern) => {
+                    pattern.note(topic);
+                    pattern.places.clone()
+                }
+                None => Vec::new(),
+            },
         };
         let mut payload = Payload::new(bytes);
         let targets = places.into_iter().filter_map(|place| {
@@ -105,6 +129,39 @@ impl Routes {
             .iter()
             .map(|target| PointSample::absent(target.point, Quality::DISCONNECTED, 0))
             .collect()
+    }
+}
+
+impl Pattern {
+    /// Two instruments feeding one point would make one number of two: said once, by name.
+    fn note(&mut self, topic: &str) {
+        match &mut self.first {
+            None => self.first = Some((topic.to_owned(), false)),
+            Some((first, told)) if first != topic && !*told => {
+                *told = true;
+                let filter = &self.filter;
+                warn!(
+                    "Topics {first} and {topic} both feed the points of {filter}: give each its own point"
+                );
+            }
+            Some(_) => {}
+        }
+    }
+}
+
+/// Whether a topic matches a filter (MQTT 3.1.1, section 4.7). `rumqttc::matches` would panic on a
+/// topic that begins with a letter outside ASCII.
+fn matches(topic: &str, filter: &str) -> bool {
+    if topic.starts_with('$') && !filter.starts_with('$') {
+        return false;
+    }
+    let (mut levels, mut wanted) = (topic.split('/'), filter.split('/'));
+    loop {
+        match (levels.next(), wanted.next()) {
+            (_, Some("#")) | (None, None) => return true,
+            (Some(level), Some(want)) if want == "+" || want == level => {}
+            _ => return false,
+        }
     }
 }
 
@@ -132,5 +189,40 @@ impl Target {
             self.watch.check(&mut sample, at_ms);
         }
         sample
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::matches;
+
+    #[test]
+    fn topics_match_filters_as_the_specification_says() {
+        for (topic, filter) in [
+            ("a/b", "a/b"),
+            ("a/b", "a/+"),
+            ("a/b", "+/b"),
+            ("a", "a/#"),
+            ("a/b/c", "a/#"),
+            ("/x", "+/x"),
+            ("温度/1", "+/1"),
+            ("a//b", "a/+/b"),
+            ("a/", "a/+"),
+            ("x", "#"),
+            ("$site/x", "$site/+"),
+        ] {
+            assert!(matches(topic, filter), "{topic} {filter}");
+        }
+        for (topic, filter) in [
+            ("a/b", "a"),
+            ("a", "a/+"),
+            ("a/b/c", "a/+"),
+            ("A", "a"),
+            ("$SYS/x", "#"),
+            ("$SYS/x", "+/x"),
+            ("b/a", "a/#"),
+        ] {
+            assert!(!matches(topic, filter), "{topic} {filter}");
+        }
     }
 }
