@@ -7,7 +7,7 @@ use std::fmt;
 use std::path::Path;
 use std::str::FromStr as _;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
@@ -115,15 +115,22 @@ pub(crate) use {reading, transaction};
 pub(crate) struct Attempts {
     what: &'static str,
     made: u32,
+    since: Instant,
 }
 
 impl Attempts {
-    /// Ten attempts with waits of 5 ms doubling to 1.28 s: about 2.5 s of our own waiting. SQLite
-    /// adds its busy timeout of 5 s to the first one that meets another process.
+    /// Ten attempts with waits of 5 ms doubling to 1.28 s: about 2.5 s of our own waiting.
     const MOST: u32 = 10;
+    /// No further attempt after this long. SQLite waits up to 5 s by itself in each one that meets
+    /// another process's lock, so there are two or three of those.
+    const LONGEST: Duration = Duration::from_secs(10);
 
     pub(crate) fn new(what: &'static str) -> Self {
-        Self { what, made: 0 }
+        Self {
+            what,
+            made: 0,
+            since: Instant::now(),
+        }
     }
 
     /// Returns the outcome if it is final, or waits and returns `None` for another attempt.
@@ -135,7 +142,7 @@ impl Attempts {
         let (what, attempts) = (self.what, self.made);
         match outcome {
             Err(StoreError::Database(source)) if is_conflict(&source) => {
-                if attempts >= Self::MOST {
+                if attempts >= Self::MOST || self.since.elapsed() >= Self::LONGEST {
                     return Some(Err(StoreError::Busy {
                         what,
                         attempts,

@@ -14,8 +14,8 @@
 //! - **Consistent.** One call sees one state of the database; two calls may see two.
 //! - **Absent is not an error.** Reads answer `None` or an empty list. Only a write that needs the
 //!   absent thing returns [`StoreError::Absent`].
-//! - **Transient conflicts are retried inside** (40001, 40P01, `SQLITE_BUSY`), some 6 s at most,
-//!   and then returned as [`StoreError::Busy`].
+//! - **Transient conflicts are retried inside** (40001, 40P01, `SQLITE_BUSY`), for some 10 to 15 s at
+//!   most, and then returned as [`StoreError::Busy`].
 //! - **Times are unix milliseconds, UTC, given by the caller**; the store reads no clock.
 //! - **Cancel safe.** Dropping the future of a write before it returned leaves all or nothing.
 //!

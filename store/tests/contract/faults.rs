@@ -79,6 +79,22 @@ fn an_append_waits_while_another_process_writes_the_sqlite_file() {
 }
 
 #[test]
+fn a_lock_that_is_never_let_go_ends_in_busy_and_not_in_waiting_for_ever() {
+    crate::bed::on_sqlite(async |bed| {
+        let log = bed.log("example.com/gw/1").await;
+        let mut holder = hold_the_lock(&bed.url).await;
+        let refused = bed.store.append(&append(log, 1, 1)).await.unwrap_err();
+        assert!(matches!(refused, StoreError::Busy { .. }), "{refused}");
+        assert!(refused.is_transient());
+        sqlx::raw_sql("ROLLBACK")
+            .execute(&mut holder)
+            .await
+            .unwrap();
+        assert_eq!(bed.append(&append(log, 1, 1)).await, Appended::At(2));
+    });
+}
+
+#[test]
 fn a_deadlock_on_postgres_is_retried_until_it_passes() {
     use sqlx::Connection as _;
 
