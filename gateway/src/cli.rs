@@ -1,25 +1,28 @@
 //! The command line: every command in words, and what each prints.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use evidence::chain::Chain;
+use evidence::control::Control;
 use evidence::hash::{Hash, sha256};
 use ring::rand::SystemRandom;
 
 use crate::buffer::LogReader;
 use crate::clock::{Clock, SystemClock};
+use crate::collector::Collector;
 use crate::config::{ConfigError, GatewayConfig};
 use crate::enrol::{self, Enrolment};
 use crate::faults::NoFaults;
 use crate::identity::Identity;
+use crate::journal::Journal;
 use crate::notify::Notifier;
 use crate::recorder::{Recorder, Settings, Software, Surroundings};
 use crate::run::{Environment, run};
-use crate::{inspect, read_once, status};
+use crate::{durable, inspect, read_once, restore, status};
 
 /// Usage or configuration is wrong (sysexits `EX_USAGE`).
 pub const EXIT_USAGE: u8 = 64;
@@ -32,7 +35,12 @@ pub const EXIT_USAGE: u8 = 64;
 #[command(name = "fieldseal-gateway", version, max_term_width = 100)]
 pub struct Cli {
     /// The configuration file.
-    #[arg(long, short, global = true, default_value = "/etc/fieldseal/gateway.toml")]
+    #[arg(
+        long,
+        short,
+        global = true,
+        default_value = "/etc/fieldseal/gateway.toml"
+    )]
     pub config: PathBuf,
     /// What to do.
     #[command(subcommand)]
@@ -48,7 +56,11 @@ pub enum Command {
     ///
     /// Prints the vkey line, which belongs into the commissioning sheet and the monitoring plan: it is
     /// what a verifier will trust.
-    Init,
+    Init {
+        /// The data directory of a log that cannot be continued and that this one takes over from.
+        #[arg(long, value_name = "OLD_DATA_DIR")]
+        after: Option<PathBuf>,
+    },
     /// Introduces this log to the collector with the single-use code that its operator printed.
     ///
     /// Without a code, asks again with the one that is still waiting for its answer.
@@ -76,6 +88,8 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Fetches back from the collector what this device lost of its own log. `run` does this by itself.
+    Restore,
     /// Verifies this device's own log, entry by entry, as a verifier would.
     Verify,
 }
@@ -119,7 +133,11 @@ pub fn parse(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Result<
     Cli::try_parse_from(arguments).map_err(|error| {
         // Nothing can be done about a closed terminal.
         drop(error.print());
-        if error.use_stderr() { ExitCode::from(EXIT_USAGE) } else { ExitCode::SUCCESS }
+        if error.use_stderr() {
+            ExitCode::from(EXIT_USAGE)
+        } else {
+            ExitCode::SUCCESS
+        }
     })
 }
 
@@ -137,7 +155,10 @@ pub fn load(cli: &Cli) -> Result<GatewayConfig, Failure> {
             ),
             wrong => wrong.to_string(),
         };
-        Failure { text, code: EXIT_USAGE }
+        Failure {
+            text,
+            code: EXIT_USAGE,
+        }
     })
 }
 
@@ -158,7 +179,7 @@ pub async fn execute(
             run(config, environment, shutdown).await?;
             Ok(String::new())
         }
-        Command::Init => init(&config).await,
+        Command::Init { after } => init(&config, after.as_deref()).await,
         Command::Enroll { code } => enroll(&config, code.as_deref()).await,
         Command::Check => Ok(inspect::report(&config)),
         Command::Status { json } => {
@@ -170,7 +191,11 @@ pub async fn execute(
                 Ok(status::table(&status))
             }
         }
-        Command::Read { once: _, wait_s, json } => {
+        Command::Read {
+            once: _,
+            wait_s,
+            json,
+        } => {
             let wait = Duration::from_secs(wait_s);
             let rows = read_once::read_once(&config, wait, &SystemRandom::new()).await?;
             if json {
@@ -180,6 +205,7 @@ pub async fn execute(
                 Ok(read_once::table(&rows))
             }
         }
+        Command::Restore => restore(&config).await,
         Command::Verify => verify(&config).await,
     }
 }
@@ -206,10 +232,17 @@ fn software() -> Software {
     let binary = std::env::current_exe()
         .and_then(std::fs::read)
         .map_or_else(|_unreadable| Hash::default(), |bytes| sha256(&bytes));
-    Software { version: format!("fieldseal-gateway {}", env!("CARGO_PKG_VERSION")), binary }
+    Software {
+        version: format!("fieldseal-gateway {}", env!("CARGO_PKG_VERSION")),
+        binary,
+    }
 }
 
-async fn init(config: &GatewayConfig) -> Result<String, Failure> {
+async fn init(config: &GatewayConfig, after: Option<&Path>) -> Result<String, Failure> {
+    let predecessor = match after {
+        Some(old) => Some(predecessor(old).await?),
+        None => None,
+    };
     let clock: Arc<SystemClock> = Arc::new(SystemClock::new(config.clock));
     clock.refresh().await;
     let identity = match Identity::create(&config.data_dir, &config.origin) {
@@ -228,7 +261,7 @@ async fn init(config: &GatewayConfig) -> Result<String, Failure> {
         faults: Arc::new(NoFaults),
     };
     let settings = Settings::of(config, software());
-    Recorder::begin_log(settings, around).await?;
+    Recorder::begin_log(settings, around, predecessor).await?;
     let fingerprint = sha256(vkey.as_bytes()).to_hex();
     Ok(format!(
         "A new log was begun in {}.\n\n\
@@ -242,6 +275,63 @@ async fn init(config: &GatewayConfig) -> Result<String, Failure> {
         config.data_dir.display(),
         config.origin.as_str(),
         config.data_dir.join("keys").display(),
+    ))
+}
+
+/// What the journal of an abandoned log says about its end.
+async fn predecessor(old: &Path) -> Result<Control, Failure> {
+    let name = durable::read_file(&old.join("keys").join("origin"))?;
+    let text = || {
+        format!(
+            "`{}` holds no log that could be continued from",
+            old.display()
+        )
+    };
+    let name = name.ok_or_else(|| Failure {
+        text: text(),
+        code: EXIT_USAGE,
+    })?;
+    let (mut journal, _said) = Journal::open(old, &old.join("quarantine")).await?;
+    let head = journal.head().await?;
+    let head = head.ok_or_else(|| Failure {
+        text: text(),
+        code: EXIT_USAGE,
+    })?;
+    journal.close().await?;
+    Ok(Control::Recovery {
+        origin: String::from_utf8_lossy(&name).trim_end().to_owned(),
+        last_index: head.size.saturating_sub(1),
+        last_leaf: head.leaf,
+        reason: String::from("the predecessor could not be continued"),
+    })
+}
+
+async fn restore(config: &GatewayConfig) -> Result<String, Failure> {
+    let (Some(collector), Some(enrolment)) =
+        (&config.collector, Enrolment::load(&config.data_dir)?)
+    else {
+        let text = "this log is not enrolled: there is nowhere to fetch anything from";
+        return Err(Failure {
+            text: String::from(text),
+            code: 1,
+        });
+    };
+    let clock: Arc<SystemClock> = Arc::new(SystemClock::new(config.clock));
+    clock.refresh().await;
+    let clock = clock as Arc<dyn Clock>;
+    let token = Some(enrolment.token.clone());
+    let (pin, origin) = (enrolment.pin(), &config.origin);
+    let client = Collector::new(collector, origin, pin, token, Arc::clone(&clock))?;
+    let around = Surroundings {
+        clock,
+        os_boot: os_boot(),
+        faults: Arc::new(NoFaults),
+    };
+    let settings = Settings::of(config, software());
+    let witness = enrolment.witness()?;
+    let (before, after) = restore::restore(&settings, &around, &client, &witness).await?;
+    Ok(format!(
+        "The log had {before} entries and has {after} now, each verified. `run` goes on there.\n"
     ))
 }
 
@@ -260,7 +350,10 @@ async fn enroll(config: &GatewayConfig, code: Option<&str>) -> Result<String, Fa
     let identity = Identity::open(&config.data_dir, &config.origin)?;
     let mut reader = LogReader::of_dir(&config.data_dir.join("log")).await?;
     let Some(first) = reader.row(0).await? else {
-        return Err(Failure { text: String::from("the log is empty; run `init` first"), code: 1 });
+        return Err(Failure {
+            text: String::from("the log is empty; run `init` first"),
+            code: 1,
+        });
     };
     let clock: Arc<SystemClock> = Arc::new(SystemClock::new(config.clock));
     clock.refresh().await;
@@ -298,8 +391,9 @@ async fn verify(config: &GatewayConfig) -> Result<String, Failure> {
     let mut samples = 0_u64;
     while chain.size() < end {
         for row in reader.rows(chain.size(), end, 1_000, 8 << 20).await? {
-            let applied =
-                chain.apply(&row.entry, row.payload.as_deref()).map_err(|rejection| Failure {
+            let applied = chain
+                .apply(&row.entry, row.payload.as_deref())
+                .map_err(|rejection| Failure {
                     text: format!("entry {} does not verify: {rejection}", row.index),
                     code: 1,
                 })?;

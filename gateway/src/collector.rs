@@ -93,7 +93,12 @@ impl Collector {
             .build()
             .map_err(|error| TlsError::Setup(error.to_string()))?;
         let log_id = origin.id().to_hex();
-        Ok(Self { client, url: config.url.clone(), log_id, token })
+        Ok(Self {
+            client,
+            url: config.url.clone(),
+            log_id,
+            token,
+        })
     }
 
     /// Sends bytes or JSON below this log's path and reads a JSON answer.
@@ -119,7 +124,8 @@ impl Collector {
     /// [`CollectorError`].
     pub async fn enrol<T: DeserializeOwned>(&self, body: Vec<u8>) -> Result<T, CollectorError> {
         let url = format!("{}/v1/enrol", self.url);
-        self.post_to(&url, "application/json", body, Duration::from_secs(30)).await
+        self.post_to(&url, "application/json", body, Duration::from_secs(30))
+            .await
     }
 
     async fn post_to<T: DeserializeOwned>(
@@ -129,8 +135,12 @@ impl Collector {
         body: Vec<u8>,
         patience: Duration,
     ) -> Result<T, CollectorError> {
-        let mut request =
-            self.client.post(url).header(CONTENT_TYPE, content_type).timeout(patience).body(body);
+        let mut request = self
+            .client
+            .post(url)
+            .header(CONTENT_TYPE, content_type)
+            .timeout(patience)
+            .body(body);
         if let Some(token) = &self.token {
             request = request.header(AUTHORIZATION, format!("Bearer {token}"));
         }
@@ -181,22 +191,30 @@ async fn success(response: Response) -> Result<Vec<u8>, CollectorError> {
             Ok(size) => Err(CollectorError::Size { size }),
             Err(_no_number) => Err(CollectorError::Nonsense(String::from("409 without a size"))),
         },
-        408 | 429 | 500..=599 => {
-            Err(CollectorError::Busy { status: status.as_u16(), retry_after })
-        }
-        400..=499 => {
-            Err(CollectorError::Refused { status: status.as_u16(), reason: reason(&text) })
-        }
+        408 | 429 | 500..=599 => Err(CollectorError::Busy {
+            status: status.as_u16(),
+            retry_after,
+        }),
+        400..=499 => Err(CollectorError::Refused {
+            status: status.as_u16(),
+            reason: reason(&text),
+        }),
         other => Err(CollectorError::Nonsense(format!("status {other}"))),
     }
 }
 
 async fn read(mut response: Response) -> Result<Vec<u8>, CollectorError> {
     let mut body = Vec::new();
-    while let Some(part) = response.chunk().await.map_err(|error| unreachable(&error))? {
+    while let Some(part) = response
+        .chunk()
+        .await
+        .map_err(|error| unreachable(&error))?
+    {
         body.extend_from_slice(&part);
         if body.len() > LONGEST_ANSWER {
-            return Err(CollectorError::Nonsense(String::from("the answer is larger than 1 MiB")));
+            return Err(CollectorError::Nonsense(String::from(
+                "the answer is larger than 1 MiB",
+            )));
         }
     }
     Ok(body)
@@ -208,11 +226,29 @@ fn reason(text: &str) -> String {
         let json: serde_json::Value = serde_json::from_str(text).ok()?;
         json.get(name)?.as_str().map(str::to_owned)
     };
-    let words = [field("code"), field("error"), field("title"), field("reason"), field("detail")];
+    let words = [
+        field("code"),
+        field("error"),
+        field("title"),
+        field("reason"),
+        field("detail"),
+    ];
     let words: Vec<String> = words.into_iter().flatten().collect();
-    let whole = if words.is_empty() { text.trim().to_owned() } else { words.join(": ") };
-    let printable: String = whole.chars().filter(|c| !c.is_control()).take(300).collect();
-    if printable.is_empty() { String::from("no reason given") } else { printable }
+    let whole = if words.is_empty() {
+        text.trim().to_owned()
+    } else {
+        words.join(": ")
+    };
+    let printable: String = whole
+        .chars()
+        .filter(|c| !c.is_control())
+        .take(300)
+        .collect();
+    if printable.is_empty() {
+        String::from("no reason given")
+    } else {
+        printable
+    }
 }
 
 /// The innermost causes matter most: "certificate", "refused", "timed out".

@@ -197,7 +197,9 @@ fn read(root: &Section<'_, '_>) -> Option<GatewayConfig> {
     let buffer = root
         .section("buffer")
         .map_or_else(BufferConfig::default, |section| buffer(&section));
-    let clock = root.section("clock").map_or(TimeSource::Auto, |section| clock(&section));
+    let clock = root
+        .section("clock")
+        .map_or(TimeSource::Auto, |section| clock(&section));
     let mut names = Names::default();
     let modbus: Vec<_> = root
         .sections("modbus")

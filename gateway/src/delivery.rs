@@ -139,7 +139,11 @@ impl Outcome {
         let memory: Option<Memory> = memory.and_then(|bytes| serde_json::from_slice(&bytes).ok());
         let acknowledged = memory.as_ref().map_or(0, |memory| memory.acknowledged);
         let cosigned_unix_s = memory.and_then(|memory| memory.cosigned_unix_s);
-        let status = DeliveryStatus { acknowledged, cosigned_unix_s, ..DeliveryStatus::default() };
+        let status = DeliveryStatus {
+            acknowledged,
+            cosigned_unix_s,
+            ..DeliveryStatus::default()
+        };
         Self {
             acknowledged: watch::Sender::new(acknowledged),
             freshness: watch::Sender::new(None),
@@ -151,7 +155,10 @@ impl Outcome {
     /// The status as it is.
     #[must_use]
     pub fn snapshot(&self) -> DeliveryStatus {
-        self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.status
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     fn change(&self, change: impl FnOnce(&mut DeliveryStatus)) {
@@ -228,7 +235,9 @@ impl Delivery {
     }
 
     async fn pause(&self, ms: u64) {
-        self.clock.sleep_until_monotonic(self.clock.monotonic_ms() + ms).await;
+        self.clock
+            .sleep_until_monotonic(self.clock.monotonic_ms() + ms)
+            .await;
     }
 
     /// One try: the head is confirmed first, then one upload is sent.
@@ -265,7 +274,10 @@ impl Delivery {
                 // what it has not stored, although it once said so, has to be sent again.
                 let known = *self.outcome.acknowledged.borrow();
                 if size < known {
-                    tracing::warn!(size, "The collector has less than it acknowledged: sending again");
+                    tracing::warn!(
+                        size,
+                        "The collector has less than it acknowledged: sending again"
+                    );
                 }
                 self.outcome.change(|status| {
                     status.head = HeadState::Confirmed;
@@ -276,7 +288,8 @@ impl Delivery {
                 None
             }
             Ok(HeadCheck::Nothing) => {
-                self.outcome.change(|status| status.head = HeadState::Confirmed);
+                self.outcome
+                    .change(|status| status.head = HeadState::Confirmed);
                 None
             }
             Ok(HeadCheck::Ahead { size }) => {
@@ -288,7 +301,8 @@ impl Delivery {
                 Some(self.stop(text))
             }
             Ok(HeadCheck::Forked { size }) => {
-                self.outcome.change(|status| status.head = HeadState::Forked);
+                self.outcome
+                    .change(|status| status.head = HeadState::Forked);
                 let text = format!(
                     "the collector holds another history of this log at size {size}: the device was \
                      cloned or restored; keep both and begin a new origin"
@@ -305,11 +319,15 @@ impl Delivery {
             .rows(from, released, self.most_entries, MOST_BYTES)
             .await
             .map_err(|error| CollectorError::Nonsense(format!("our own log: {error}")))?;
-        let Some(last) = rows.last() else { return Ok(0) };
+        let Some(last) = rows.last() else {
+            return Ok(0);
+        };
         let body = upload(from, &rows, last)?;
         let bytes = u64::try_from(body.len()).unwrap_or(u64::MAX);
-        let ack: Ack =
-            self.collector.post("entries", "application/octet-stream", body, PATIENCE).await?;
+        let ack: Ack = self
+            .collector
+            .post("entries", "application/octet-stream", body, PATIENCE)
+            .await?;
         let (size, checkpoint) = (last.index + 1, last.checkpoint.clone());
         self.accept(&ack, size, &checkpoint)?;
         tracing::debug!(from, to = size, bytes, "Entries were acknowledged");
@@ -324,12 +342,19 @@ impl Delivery {
         let ours = Note::parse(checkpoint)
             .map_err(|error| nonsense(&format!("our own checkpoint: {error}")))?;
         if ack.size != size || note.text != ours.text {
-            return Err(nonsense("the acknowledgement is not for the checkpoint we sent"));
+            return Err(nonsense(
+                "the acknowledgement is not for the checkpoint we sent",
+            ));
         }
         let time = verify_cosignature(&note, &self.witness)
             .map_err(|error| nonsense(&format!("the cosignature: {error}")))?
-            .ok_or_else(|| nonsense("the acknowledgement carries no cosignature of the collector"))?;
-        let memory = Memory { acknowledged: size, cosigned_unix_s: Some(time) };
+            .ok_or_else(|| {
+                nonsense("the acknowledgement carries no cosignature of the collector")
+            })?;
+        let memory = Memory {
+            acknowledged: size,
+            cosigned_unix_s: Some(time),
+        };
         let remembered = serde_json::to_vec(&memory)
             .map_err(std::io::Error::other)
             .and_then(|text| durable::write_file(&self.memory, &text, Access::All));
@@ -361,7 +386,10 @@ impl Delivery {
             return;
         }
         let hash = sha256(trail.as_bytes());
-        let freshness = Freshness { kind: FreshnessKind::CosignedNote, hash };
+        let freshness = Freshness {
+            kind: FreshnessKind::CosignedNote,
+            hash,
+        };
         self.outcome.freshness.send_replace(Some(freshness));
     }
 
@@ -372,11 +400,13 @@ impl Delivery {
             CollectorError::Size { size } if size <= released => {
                 tracing::info!(size, "The collector is elsewhere: going on from there");
                 self.cursor = size;
-                self.outcome.change(|status| status.head = HeadState::Unconfirmed);
+                self.outcome
+                    .change(|status| status.head = HeadState::Unconfirmed);
                 self.back_off(None)
             }
             CollectorError::Size { .. } => {
-                self.outcome.change(|status| status.head = HeadState::Unconfirmed);
+                self.outcome
+                    .change(|status| status.head = HeadState::Unconfirmed);
                 self.back_off(None)
             }
             CollectorError::Refused { status: 413, .. } if self.most_entries > 1 => {
@@ -419,9 +449,14 @@ impl Delivery {
         self.failures = self.failures.saturating_add(1);
         let longest = (500_u64 << self.failures.min(8)).min(LONGEST_WAIT_MS);
         let mut byte = [0; 2];
-        let random = self.random.fill(&mut byte).map_or(0, |()| u64::from(u16::from_be_bytes(byte)));
+        let random = self
+            .random
+            .fill(&mut byte)
+            .map_or(0, |()| u64::from(u16::from_be_bytes(byte)));
         let own = longest / 2 + longest / 2 * random / 65_536;
-        let asked = asked.map_or(0, |asked| u64::try_from(asked.as_millis()).unwrap_or(u64::MAX));
+        let asked = asked.map_or(0, |asked| {
+            u64::try_from(asked.as_millis()).unwrap_or(u64::MAX)
+        });
         Progress::Wait(own.max(asked.min(REFUSED_WAIT_MS)))
     }
 }
@@ -432,12 +467,19 @@ fn upload(from: u64, rows: &[Row], last: &Row) -> Result<Vec<u8>, CollectorError
         .map(|row| {
             let has_none = !signs_payload(&row.entry);
             let payload = row.payload.as_deref().or(has_none.then_some(&[][..]));
-            Record { entry: &row.entry, payload }
+            Record {
+                entry: &row.entry,
+                payload,
+            }
         })
         .collect();
-    Upload { old: from, note: &last.checkpoint, records }
-        .encode()
-        .map_err(|error| CollectorError::Nonsense(format!("our own upload: {error}")))
+    Upload {
+        old: from,
+        note: &last.checkpoint,
+        records,
+    }
+    .encode()
+    .map_err(|error| CollectorError::Nonsense(format!("our own upload: {error}")))
 }
 
 /// Whether an entry signs a payload, so that its absence is a loss and not its nature.
@@ -483,17 +525,21 @@ pub async fn check_head(
         return Ok(HeadCheck::Nothing);
     };
     let note = Note::parse(&bytes).map_err(|error| nonsense(error.to_string()))?;
-    let cosigned = verify_cosignature(&note, witness).map_err(|error| nonsense(error.to_string()))?;
+    let cosigned =
+        verify_cosignature(&note, witness).map_err(|error| nonsense(error.to_string()))?;
     if cosigned.is_none() {
-        return Err(nonsense(String::from("it is not cosigned by the collector we know")));
+        return Err(nonsense(String::from(
+            "it is not cosigned by the collector we know",
+        )));
     }
-    let theirs =
-        Checkpoint::parse_body(&note.text).map_err(|error| nonsense(error.to_string()))?;
+    let theirs = Checkpoint::parse_body(&note.text).map_err(|error| nonsense(error.to_string()))?;
     let size = theirs.size;
     if size > our_size {
         return Ok(HeadCheck::Ahead { size });
     }
-    let Some(last) = size.checked_sub(1) else { return Ok(HeadCheck::Same { size }) };
+    let Some(last) = size.checked_sub(1) else {
+        return Ok(HeadCheck::Same { size });
+    };
     match reader.row(last).await {
         Ok(Some(row)) if row.range.root() == theirs.root => Ok(HeadCheck::Same { size }),
         Ok(_) => Ok(HeadCheck::Forked { size }),

@@ -31,7 +31,9 @@ const PENDING: &str = "enrolment.pending.json";
 #[non_exhaustive]
 pub enum EnrolError {
     /// The text is not an enrolment code.
-    #[error("this is not an enrolment code ({0}); copy all of what `fieldseal-collector enrolment-code` printed")]
+    #[error(
+        "this is not an enrolment code ({0}); copy all of what `fieldseal-collector enrolment-code` printed"
+    )]
     Code(&'static str),
     /// There is one already.
     #[error("this log is enrolled already; a second collector needs another log")]
@@ -74,19 +76,32 @@ impl EnrolmentCode {
     /// [`EnrolError::Code`].
     pub fn parse(text: &str) -> Result<Self, EnrolError> {
         let mut parts = text.trim().split('.');
-        let (Some("fs1"), Some(id), Some(secret), Some(pin), None) =
-            (parts.next(), parts.next(), parts.next(), parts.next(), parts.next())
-        else {
-            return Err(EnrolError::Code("it has the form fs1.ID.SECRET.FINGERPRINT"));
+        let (Some("fs1"), Some(id), Some(secret), Some(pin), None) = (
+            parts.next(),
+            parts.next(),
+            parts.next(),
+            parts.next(),
+            parts.next(),
+        ) else {
+            return Err(EnrolError::Code(
+                "it has the form fs1.ID.SECRET.FINGERPRINT",
+            ));
         };
         let is_hex = |text: &str, length: usize| {
-            text.len() == length && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+            text.len() == length
+                && text
+                    .bytes()
+                    .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
         };
         if !is_hex(id, 8) {
             return Err(EnrolError::Code("its second part is 8 digits 0-9 a-f"));
         }
         let secret = is_hex(secret, 32)
-            .then(|| hex::decode(secret).ok().and_then(|bytes| bytes.try_into().ok()))
+            .then(|| {
+                hex::decode(secret)
+                    .ok()
+                    .and_then(|bytes| bytes.try_into().ok())
+            })
             .flatten()
             .ok_or(EnrolError::Code("its third part is 32 digits 0-9 a-f"))?;
         let pin = URL_SAFE_NO_PAD
@@ -94,8 +109,14 @@ impl EnrolmentCode {
             .ok()
             .and_then(|bytes| bytes.try_into().ok())
             .map(Pin)
-            .ok_or(EnrolError::Code("its last part is a fingerprint of 43 characters"))?;
-        Ok(Self { id: id.to_owned(), secret, pin })
+            .ok_or(EnrolError::Code(
+                "its last part is a fingerprint of 43 characters",
+            ))?;
+        Ok(Self {
+            id: id.to_owned(),
+            secret,
+            pin,
+        })
     }
 
     /// HMAC-SHA256 over entry 0 under the secret, in hex: proves that who holds the code holds the log.
@@ -137,17 +158,27 @@ impl Enrolment {
     /// [`EnrolError`].
     pub fn load(data_dir: &Path) -> Result<Option<Self>, EnrolError> {
         let path = data_dir.join(ENROLMENT);
-        let Some(bytes) = durable::read_file(&path)? else { return Ok(None) };
+        let Some(bytes) = durable::read_file(&path)? else {
+            return Ok(None);
+        };
         let enrolment: Self = serde_json::from_slice(&bytes)
             .map_err(|_bad| EnrolError::Damaged(path.display().to_string()))?;
         let usable = enrolment.pin().is_some() && enrolment.witness().is_ok();
-        if usable { Ok(Some(enrolment)) } else { Err(EnrolError::Damaged(path.display().to_string())) }
+        if usable {
+            Ok(Some(enrolment))
+        } else {
+            Err(EnrolError::Damaged(path.display().to_string()))
+        }
     }
 
     /// The pinned key.
     #[must_use]
     pub fn pin(&self) -> Option<Pin> {
-        hex::decode(&self.spki_sha256).ok()?.try_into().ok().map(Pin)
+        hex::decode(&self.spki_sha256)
+            .ok()?
+            .try_into()
+            .ok()
+            .map(Pin)
     }
 
     /// The collector's cosigning key.
@@ -163,7 +194,9 @@ impl Enrolment {
         if vkey.kind() == SignatureKind::Cosignature {
             Ok(vkey)
         } else {
-            Err(EnrolError::Answer(String::from("its key does not make cosignatures")))
+            Err(EnrolError::Answer(String::from(
+                "its key does not make cosignatures",
+            )))
         }
     }
 }
@@ -206,7 +239,9 @@ pub fn keep_code(data_dir: &Path, code: &str) -> Result<(), EnrolError> {
     if Enrolment::load(data_dir)?.is_some() {
         return Err(EnrolError::Enrolled);
     }
-    let pending = Pending { code: code.trim().to_owned() };
+    let pending = Pending {
+        code: code.trim().to_owned(),
+    };
     let text = serde_json::to_vec(&pending).map_err(std::io::Error::other)?;
     durable::write_file(&data_dir.join(PENDING), &text, Access::Owner)?;
     Ok(())
@@ -228,7 +263,9 @@ pub async fn enrol(
     clock: Arc<dyn Clock>,
 ) -> Result<Enrolment, EnrolError> {
     let path = data_dir.join(PENDING);
-    let Some(bytes) = durable::read_file(&path)? else { return Err(EnrolError::NothingPending) };
+    let Some(bytes) = durable::read_file(&path)? else {
+        return Err(EnrolError::NothingPending);
+    };
     let pending: Pending = serde_json::from_slice(&bytes)
         .map_err(|_bad| EnrolError::Damaged(path.display().to_string()))?;
     let code = EnrolmentCode::parse(&pending.code)?;
@@ -259,7 +296,9 @@ pub async fn enrol(
     };
     enrolment.witness()?;
     if enrolment.token.is_empty() || enrolment.token.chars().any(|c| !c.is_ascii_graphic()) {
-        return Err(EnrolError::Answer(String::from("its token is not printable ASCII")));
+        return Err(EnrolError::Answer(String::from(
+            "its token is not printable ASCII",
+        )));
     }
     let text = serde_json::to_vec_pretty(&enrolment).map_err(std::io::Error::other)?;
     durable::write_file(&data_dir.join(ENROLMENT), &text, Access::Owner)?;
@@ -307,7 +346,10 @@ mod tests {
         keep_code(dir.path(), CODE).unwrap();
         assert!(is_pending(dir.path()));
         let path = dir.path().join("enrolment.pending.json");
-        assert_eq!(std::fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(
+            std::fs::metadata(path).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
         assert_eq!(Enrolment::load(dir.path()).unwrap(), None);
     }
 }

@@ -25,22 +25,46 @@ pub fn report(config: &GatewayConfig) -> String {
     text
 }
 
-fn write_report(out: &mut String, config: &GatewayConfig, table: &MeasurementConfig) -> std::fmt::Result {
-    writeln!(out, "Origin {}, data in {}", config.origin, config.data_dir.display())?;
+fn write_report(
+    out: &mut String,
+    config: &GatewayConfig,
+    table: &MeasurementConfig,
+) -> std::fmt::Result {
+    writeln!(
+        out,
+        "Origin {}, data in {}",
+        config.origin,
+        config.data_dir.display()
+    )?;
     match &config.collector {
         Some(collector) => writeln!(out, "Delivers to {}", collector.url)?,
         None => writeln!(out, "Delivers to nobody yet: no [collector]")?,
     }
     let (devices, brokers) = (config.modbus.len(), config.mqtt.len());
-    writeln!(out, "{} points of {devices} Modbus devices and {brokers} brokers", table.points.len())?;
+    writeln!(
+        out,
+        "{} points of {devices} Modbus devices and {brokers} brokers",
+        table.points.len()
+    )?;
     writeln!(out)?;
     for id in polled_streams(config) {
         let points = table.points_of(id).count();
-        let requests: usize = (0_u16..).zip(&config.modbus).map(|(index, device)| blocks(table, index, device, id).len()).sum();
-        writeln!(out, "Stream {id}: {points} points every {id} s in {requests} requests")?;
+        let requests: usize = (0_u16..)
+            .zip(&config.modbus)
+            .map(|(index, device)| blocks(table, index, device, id).len())
+            .sum();
+        writeln!(
+            out,
+            "Stream {id}: {points} points every {id} s in {requests} requests"
+        )?;
     }
     for stream in table.streams.iter().filter(|stream| stream.messages) {
-        writeln!(out, "Stream {}: {} points from messages", stream.id, table.points_of(stream.id).count())?;
+        writeln!(
+            out,
+            "Stream {}: {} points from messages",
+            stream.id,
+            table.points_of(stream.id).count()
+        )?;
     }
     for (index, device) in (0_u16..).zip(&config.modbus) {
         write_modbus(out, config, table, index, device)?;
@@ -50,7 +74,11 @@ fn write_report(out: &mut String, config: &GatewayConfig, table: &MeasurementCon
     }
     writeln!(out)?;
     let megabytes = bytes_per_day(config, table) / 1e6;
-    writeln!(out, "About {megabytes:.1} MB sealed a day, {:.1} GB a year", megabytes * 0.365)
+    writeln!(
+        out,
+        "About {megabytes:.1} MB sealed a day, {:.1} GB a year",
+        megabytes * 0.365
+    )
 }
 
 fn write_modbus(
@@ -61,17 +89,39 @@ fn write_modbus(
     device: &ModbusDevice,
 ) -> std::fmt::Result {
     writeln!(out)?;
-    let ModbusDevice { name, host, port, unit_id, timeout, .. } = device;
-    writeln!(out, "Device {name}: {host}:{port} unit {unit_id}, answers within {} ms", timeout.as_millis())?;
+    let ModbusDevice {
+        name,
+        host,
+        port,
+        unit_id,
+        timeout,
+        ..
+    } = device;
+    writeln!(
+        out,
+        "Device {name}: {host}:{port} unit {unit_id}, answers within {} ms",
+        timeout.as_millis()
+    )?;
     if let Some(cap) = shared_cap(config, &(host.clone(), *port)) {
         let most = cap.min(*timeout).as_millis();
-        writeln!(out, "  shares its connection; when it is silent it may cost the others {most} ms a tick")?;
+        writeln!(
+            out,
+            "  shares its connection; when it is silent it may cost the others {most} ms a tick"
+        )?;
     }
     for id in polled_streams(config) {
         for block in blocks(table, index, device, id) {
-            let plural = if block.span.is_bits() { "bits" } else { "registers" };
+            let plural = if block.span.is_bits() {
+                "bits"
+            } else {
+                "registers"
+            };
             let (what, count) = (describe(block.span), block.span.count);
-            writeln!(out, "  every {id} s: {what}, {count} {plural}, {} values", block.values.len())?;
+            writeln!(
+                out,
+                "  every {id} s: {what}, {count} {plural}, {} values",
+                block.values.len()
+            )?;
         }
     }
     for point in &device.points {
@@ -82,32 +132,71 @@ fn write_modbus(
 
 /// The requests of one device in one stream.
 fn blocks(table: &MeasurementConfig, index: u16, device: &ModbusDevice, stream: u16) -> Vec<Block> {
-    let spans: Vec<_> = values(table, index, Some(stream)).iter().map(|value| value.span).collect();
+    let spans: Vec<_> = values(table, index, Some(stream))
+        .iter()
+        .map(|value| value.span)
+        .collect();
     plan(&spans, limits(device))
 }
 
 fn write_mqtt(out: &mut String, broker: &MqttBroker) -> std::fmt::Result {
     writeln!(out)?;
-    let MqttBroker { name, host, port, tls, .. } = broker;
-    let secured = if tls.is_some() { "TLS" } else { "no TLS: anybody on the way can alter values" };
+    let MqttBroker {
+        name,
+        host,
+        port,
+        tls,
+        ..
+    } = broker;
+    let secured = if tls.is_some() {
+        "TLS"
+    } else {
+        "no TLS: anybody on the way can alter values"
+    };
     writeln!(out, "Broker {name}: {host}:{port}, {secured}")?;
-    broker.points.iter().try_for_each(|point| write_point(out, point))
+    broker
+        .points
+        .iter()
+        .try_for_each(|point| write_point(out, point))
 }
 
 fn write_point(out: &mut String, point: &PointConfig) -> std::fmt::Result {
     let place = match &point.source {
-        Source::Modbus { table, address, words } => {
-            let span = crate::plan::Span { table: *table, address: *address, count: u16::from(*words) };
-            format!("{} {} {}", describe(span), point.format.kind.name(), point.format.order.name())
+        Source::Modbus {
+            table,
+            address,
+            words,
+        } => {
+            let span = crate::plan::Span {
+                table: *table,
+                address: *address,
+                count: u16::from(*words),
+            };
+            format!(
+                "{} {} {}",
+                describe(span),
+                point.format.kind.name(),
+                point.format.order.name()
+            )
         }
-        Source::Message { topic, pointer: Some(pointer) } => format!("{topic} at {pointer}"),
-        Source::Message { topic, pointer: None } => topic.clone(),
+        Source::Message {
+            topic,
+            pointer: Some(pointer),
+        } => format!("{topic} at {pointer}"),
+        Source::Message {
+            topic,
+            pointer: None,
+        } => topic.clone(),
     };
     let kind = match point.kind {
         PointKind::Register => "register",
         PointKind::Instant => "instant",
     };
-    writeln!(out, "  point {}: {place}, {} decimals of {}, {kind}", point.name, point.decimals, point.unit)
+    writeln!(
+        out,
+        "  point {}: {place}, {} decimals of {}, {kind}",
+        point.name, point.decimals, point.unit
+    )
 }
 
 /// What a day of sealed segments takes; messages are counted as one a second and point.
@@ -115,7 +204,8 @@ fn bytes_per_day(config: &GatewayConfig, table: &MeasurementConfig) -> f64 {
     let day = 86_400.0;
     let streams = table.streams.iter().map(|stream| {
         let tick_s = f64::from(stream.tick_ms) / 1_000.0;
-        let points = f64::from(u32::try_from(table.points_of(stream.id).count()).unwrap_or(u32::MAX));
+        let points =
+            f64::from(u32::try_from(table.points_of(stream.id).count()).unwrap_or(u32::MAX));
         let segment_s = f64::from(config.segment_s).max(tick_s);
         day / tick_s * points * BYTES_PER_READING + day / segment_s * BYTES_PER_ENTRY
     });

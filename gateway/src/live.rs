@@ -64,7 +64,12 @@ impl LiveTable {
     #[must_use]
     pub fn new(table: MeasurementConfig) -> Self {
         let decoders = table.points.iter().map(Decoder::new).collect();
-        Self { decoders, table, values: Mutex::default(), changed: Notify::new() }
+        Self {
+            decoders,
+            table,
+            values: Mutex::default(),
+            changed: Notify::new(),
+        }
     }
 
     /// Takes the newest samples, taken at `unix_ms`.
@@ -93,7 +98,9 @@ impl LiveTable {
         let quality = said.or(decoded.err()).unwrap_or(Quality::GOOD);
         Some(LiveValue {
             name: point.name.clone(),
-            value: decoded.ok().map(|value| format_mantissa(i128::from(value), point.decimals)),
+            value: decoded
+                .ok()
+                .map(|value| format_mantissa(i128::from(value), point.decimals)),
             unit: point.unit.clone(),
             quality: quality.name().to_owned(),
             tick_unix_ms,
@@ -112,7 +119,11 @@ impl LiveTable {
         if values.1.is_empty() {
             return None;
         }
-        let post = Post { seq: values.0, unix_ms, points: values.1.values().collect() };
+        let post = Post {
+            seq: values.0,
+            unix_ms,
+            points: values.1.values().collect(),
+        };
         serde_json::to_vec(&post).ok()
     }
 }
@@ -149,7 +160,10 @@ pub async fn run(
         let posted_at_ms = clock.monotonic_ms();
         if let Some(body) = table.post(clock.now().unix_ms) {
             let patience = Duration::from_secs(5);
-            match collector.post::<Answer>("live", "application/json", body, patience).await {
+            match collector
+                .post::<Answer>("live", "application/json", body, patience)
+                .await
+            {
                 Ok(answer) => {
                     let for_ms = u64::from(answer.watch_for_s) * 1000;
                     watched_until_ms = clock.monotonic_ms() + for_ms;
@@ -157,7 +171,9 @@ pub async fn run(
                 Err(error) => tracing::debug!("A live post was lost: {error}"),
             }
         }
-        clock.sleep_until_monotonic(posted_at_ms + POST_EVERY_MS).await;
+        clock
+            .sleep_until_monotonic(posted_at_ms + POST_EVERY_MS)
+            .await;
     }
 }
 
@@ -178,8 +194,15 @@ mod tests {
             name: "flow".to_owned(),
             stream: 1,
             device: 0,
-            source: Source::Modbus { table: Table::Input, address: 0, words: 1 },
-            format: Format { kind: Kind::U16, order: Order::Abcd },
+            source: Source::Modbus {
+                table: Table::Input,
+                address: 0,
+                words: 1,
+            },
+            format: Format {
+                kind: Kind::U16,
+                order: Order::Abcd,
+            },
             scale: Decimal::parse("0.01").unwrap(),
             offset: Decimal::ZERO,
             decimals: 2,
@@ -192,7 +215,12 @@ mod tests {
             stale_after_s: None,
         };
         MeasurementConfig {
-            streams: vec![Stream { id: 1, tick_ms: 1000, first_tick: 0, messages: false }],
+            streams: vec![Stream {
+                id: 1,
+                tick_ms: 1000,
+                first_tick: 0,
+                messages: false,
+            }],
             devices: vec![Device {
                 name: "meter".to_owned(),
                 protocol: "modbus-tcp".to_owned(),
@@ -211,11 +239,20 @@ mod tests {
         live.update(&[PointSample::good(0, 1235)], Some(2_000));
         let value = live.values().pop().unwrap();
         assert_eq!(value.value.as_deref(), Some("12.35"));
-        assert_eq!((value.quality.as_str(), value.tick_unix_ms), ("good", Some(2_000)));
+        assert_eq!(
+            (value.quality.as_str(), value.tick_unix_ms),
+            ("good", Some(2_000))
+        );
         live.update(&[PointSample::good(0, 65_535)], Some(3_000));
-        assert_eq!(live.values().pop().unwrap().quality, Quality::SENTINEL.name());
+        assert_eq!(
+            live.values().pop().unwrap().quality,
+            Quality::SENTINEL.name()
+        );
         live.update(&[PointSample::absent(0, Quality::TIMEOUT, 0)], None);
         let value = live.values().pop().unwrap();
-        assert_eq!((value.value, value.quality.as_str()), (None, Quality::TIMEOUT.name()));
+        assert_eq!(
+            (value.value, value.quality.as_str()),
+            (None, Quality::TIMEOUT.name())
+        );
     }
 }

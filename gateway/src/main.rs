@@ -1,6 +1,10 @@
 //! `fieldseal-gateway`: parse, run, drain.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "the output of a command line")]
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "the output of a command line"
+)]
 
 use std::process::ExitCode;
 
@@ -16,8 +20,15 @@ fn main() -> ExitCode {
     };
     let filter = EnvFilter::try_from_env("FIELDSEAL_LOG")
         .unwrap_or_else(|_unset| EnvFilter::new("info,sqlx=warn,rumqttc=warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => {
             eprintln!("error: no runtime: {error}");

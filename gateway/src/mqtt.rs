@@ -95,7 +95,11 @@ pub fn start(config: &GatewayConfig) -> Result<Vec<MqttStream>, MqttError> {
 pub fn start_once(config: &GatewayConfig) -> Result<Vec<MqttStream>, MqttError> {
     start_with(config, |broker| {
         let mut options = options(config, broker)?;
-        options.set_client_id(format!("{}-once-{}", options.client_id(), std::process::id()));
+        options.set_client_id(format!(
+            "{}-once-{}",
+            options.client_id(),
+            std::process::id()
+        ));
         options.set_clean_session(true);
         Ok(options)
     })

@@ -29,7 +29,9 @@ impl Notifier {
             socket.set_nonblocking(true)?;
             Ok::<_, std::io::Error>(socket)
         };
-        Self { socket: path.and_then(|path| connect(path).ok()) }
+        Self {
+            socket: path.and_then(|path| connect(path).ok()),
+        }
     }
 
     /// Recording has begun.

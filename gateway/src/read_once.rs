@@ -51,7 +51,11 @@ pub async fn read_once(
 ) -> Result<Vec<Row>, MqttError> {
     let table = config.measurement(|_| 0);
     let readers = sampling::readers(config, &table, random);
-    let polled = join_all(readers.into_iter().map(|reader| read_device(reader, &table)));
+    let polled = join_all(
+        readers
+            .into_iter()
+            .map(|reader| read_device(reader, &table)),
+    );
     let (polled, messages) = join(polled, read_messages(config, &table, wait)).await;
     let mut rows: BTreeMap<u16, Row> = polled.into_iter().flatten().collect();
     rows.extend(messages?);
@@ -61,7 +65,11 @@ pub async fn read_once(
 async fn read_device(mut reader: DeviceReader, table: &MeasurementConfig) -> Vec<(u16, Row)> {
     let requests = u32::try_from(reader.values().len()).unwrap_or(u32::MAX);
     // Even if every value has to be asked for alone.
-    let deadline = Instant::now() + reader.timeout().saturating_mul(requests.saturating_add(1)).min(Duration::from_secs(120));
+    let deadline = Instant::now()
+        + reader
+            .timeout()
+            .saturating_mul(requests.saturating_add(1))
+            .min(Duration::from_secs(120));
     let outcomes = reader.read(deadline).await;
     let values = reader.values().iter().zip(outcomes);
     let rows = values.filter_map(|(value, outcome)| {
@@ -84,23 +92,43 @@ fn polled_row(point: &Point, device: &str, outcome: &Outcome) -> Row {
         }
         Err(absence) => Row {
             quality: absence.to_string(),
-            ..row(point, device, &PointSample::absent(0, absence.quality, absence.aux), None, round_trip_ms)
+            ..row(
+                point,
+                device,
+                &PointSample::absent(0, absence.quality, absence.aux),
+                None,
+                round_trip_ms,
+            )
         },
     }
 }
 
-fn row(point: &Point, device: &str, sample: &PointSample, raw: Option<String>, round_trip_ms: Option<u64>) -> Row {
+fn row(
+    point: &Point,
+    device: &str,
+    sample: &PointSample,
+    raw: Option<String>,
+    round_trip_ms: Option<u64>,
+) -> Row {
     let mantissa = match &sample.value {
         SampleValue::Int(raw) => Decoder::new(point).value(*raw).ok(),
         SampleValue::Text(_) | SampleValue::Absent => None,
     };
-    let qualities: Vec<&str> = sample.qualities.iter().map(|(quality, _)| quality.name()).collect();
+    let qualities: Vec<&str> = sample
+        .qualities
+        .iter()
+        .map(|(quality, _)| quality.name())
+        .collect();
     Row {
         point: point.name.clone(),
         value: mantissa.map(|mantissa| format_mantissa(i128::from(mantissa), point.decimals)),
         unit: point.unit.clone(),
         raw,
-        quality: if qualities.is_empty() { "good".to_owned() } else { qualities.join(", ") },
+        quality: if qualities.is_empty() {
+            "good".to_owned()
+        } else {
+            qualities.join(", ")
+        },
         round_trip_ms,
         device: device.to_owned(),
     }
@@ -117,28 +145,46 @@ async fn read_messages(
 ) -> Result<Vec<(u16, Row)>, MqttError> {
     let deadline = Instant::now() + wait;
     let streams = mqtt::start_once(config)?;
-    let rows = join_all((MESSAGE_STREAMS_FROM..).zip(streams).map(|(id, mut stream)| async move {
-        let name = stream.name().to_owned();
-        let mut missing: BTreeSet<u16> = table.points_of(id).map(|(index, _)| index).collect();
-        let mut rows = Vec::new();
-        let mut connected = true;
-        while !missing.is_empty() {
-            let Ok(Some(message)) = timeout_at(deadline, stream.next()).await else { break };
-            for sample in message.samples {
-                connected = sample.qualities.iter().all(|(quality, _)| *quality != Quality::DISCONNECTED);
-                if connected && missing.remove(&sample.point) {
-                    rows.extend(message_row(table, &name, &sample));
+    let rows = join_all(
+        (MESSAGE_STREAMS_FROM..)
+            .zip(streams)
+            .map(|(id, mut stream)| async move {
+                let name = stream.name().to_owned();
+                let mut missing: BTreeSet<u16> =
+                    table.points_of(id).map(|(index, _)| index).collect();
+                let mut rows = Vec::new();
+                let mut connected = true;
+                while !missing.is_empty() {
+                    let Ok(Some(message)) = timeout_at(deadline, stream.next()).await else {
+                        break;
+                    };
+                    for sample in message.samples {
+                        connected = sample
+                            .qualities
+                            .iter()
+                            .all(|(quality, _)| *quality != Quality::DISCONNECTED);
+                        if connected && missing.remove(&sample.point) {
+                            rows.extend(message_row(table, &name, &sample));
+                        }
+                    }
                 }
-            }
-        }
-        stream.close().await;
-        rows.extend(missing.into_iter().filter_map(|index| silent_row(table, &name, index, wait, connected)));
-        rows
-    }));
+                stream.close().await;
+                rows.extend(
+                    missing
+                        .into_iter()
+                        .filter_map(|index| silent_row(table, &name, index, wait, connected)),
+                );
+                rows
+            }),
+    );
     Ok(rows.await.into_iter().flatten().collect())
 }
 
-fn message_row(table: &MeasurementConfig, broker: &str, sample: &PointSample) -> Option<(u16, Row)> {
+fn message_row(
+    table: &MeasurementConfig,
+    broker: &str,
+    sample: &PointSample,
+) -> Option<(u16, Row)> {
     let point = table.points.get(usize::from(sample.point))?;
     let raw = match &sample.value {
         SampleValue::Text(text) => Some(String::from_utf8_lossy(text).into_owned()),
@@ -155,14 +201,22 @@ fn silent_row(
     connected: bool,
 ) -> Option<(u16, Row)> {
     let point = table.points.get(usize::from(index))?;
-    let Source::Message { topic, .. } = &point.source else { return None };
+    let Source::Message { topic, .. } = &point.source else {
+        return None;
+    };
     let quality = if connected {
         format!("no message on topic {topic} in {} s", wait.as_secs())
     } else {
         format!("no connection to broker {broker} in {} s", wait.as_secs())
     };
     let nothing = PointSample::absent(index, Quality::DISCONNECTED, 0);
-    Some((index, Row { quality, ..row(point, broker, &nothing, None, None) }))
+    Some((
+        index,
+        Row {
+            quality,
+            ..row(point, broker, &nothing, None, None)
+        },
+    ))
 }
 
 /// The rows as a table for people.
@@ -172,21 +226,32 @@ pub fn table(rows: &[Row]) -> String {
     let body = rows.iter().map(|row| {
         [
             row.point.clone(),
-            row.value.as_ref().map_or_else(|| "-".to_owned(), |value| format!("{value} {}", row.unit)),
+            row.value
+                .as_ref()
+                .map_or_else(|| "-".to_owned(), |value| format!("{value} {}", row.unit)),
             row.raw.clone().unwrap_or_else(|| "-".to_owned()),
             row.quality.clone(),
-            row.round_trip_ms.map_or_else(|| "-".to_owned(), |ms| ms.to_string()),
+            row.round_trip_ms
+                .map_or_else(|| "-".to_owned(), |ms| ms.to_string()),
             row.device.clone(),
         ]
     });
     let lines: Vec<[String; 6]> = std::iter::once(head).chain(body).collect();
     let widths: [usize; 6] = std::array::from_fn(|column| {
-        lines.iter().filter_map(|line| line.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
+        lines
+            .iter()
+            .filter_map(|line| line.get(column))
+            .map(|cell| cell.chars().count())
+            .max()
+            .unwrap_or(0)
     });
     let mut text = String::new();
     for line in &lines {
-        let cells: Vec<String> =
-            line.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        let cells: Vec<String> = line
+            .iter()
+            .zip(widths)
+            .map(|(cell, width)| format!("{cell:<width$}"))
+            .collect();
         text.push_str(cells.join("  ").trim_end());
         text.push('\n');
     }

@@ -189,7 +189,11 @@ pub struct Recorder {
 /// What is to be sealed next.
 enum Item<'a> {
     Control(&'a Control),
-    Entry { body: Body, payload: Option<Vec<u8>>, forget: Option<(u16, u64)> },
+    Entry {
+        body: Body,
+        payload: Option<Vec<u8>>,
+        forget: Option<(u16, u64)>,
+    },
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -312,8 +316,12 @@ impl Recorder {
         if self.stalled.is_some() {
             return Ok(());
         }
-        let Some(axis) = self.timeline.axis(stream).copied() else { return Ok(()) };
-        let Some(open) = self.open.get(&stream) else { return Ok(()) };
+        let Some(axis) = self.timeline.axis(stream).copied() else {
+            return Ok(());
+        };
+        let Some(open) = self.open.get(&stream) else {
+            return Ok(());
+        };
         if tick < open.next {
             self.late_samples += 1;
             return Ok(());
@@ -327,11 +335,19 @@ impl Recorder {
                 return Ok(());
             }
         }
-        let row = JournalRow { stream, tick, offset_ms: 0, shift: axis.shift, samples };
+        let row = JournalRow {
+            stream,
+            tick,
+            offset_ms: 0,
+            shift: axis.shift,
+            samples,
+        };
         if !self.keep(row).await? {
             return Ok(());
         }
-        let Some(open) = self.open.get_mut(&stream) else { return Ok(()) };
+        let Some(open) = self.open.get_mut(&stream) else {
+            return Ok(());
+        };
         open.next = tick + 1;
         if open.next == open.end {
             let end = open.end;
@@ -360,9 +376,13 @@ impl Recorder {
             // Without an acknowledgement the broker keeps the message.
             return Ok(());
         }
-        let Some(axis) = self.timeline.axis(stream).copied() else { return Ok(()) };
+        let Some(axis) = self.timeline.axis(stream).copied() else {
+            return Ok(());
+        };
         self.cover(stream, axis.tick_at(received_ms)).await?;
-        let Some(open) = self.open.get(&stream) else { return Ok(()) };
+        let Some(open) = self.open.get(&stream) else {
+            return Ok(());
+        };
         let mut place = (axis.tick_at(received_ms), 0);
         if place.0 >= open.first {
             let within = received_ms.saturating_sub(axis.start_of(place.0));
@@ -381,7 +401,13 @@ impl Recorder {
             return Ok(());
         }
         let tick = tick.max(self.open.get(&stream).map_or(0, |open| open.first));
-        let row = JournalRow { stream, tick, offset_ms, shift: axis.shift, samples };
+        let row = JournalRow {
+            stream,
+            tick,
+            offset_ms,
+            shift: axis.shift,
+            samples,
+        };
         if !self.keep(row).await? {
             return Ok(());
         }
@@ -413,8 +439,12 @@ impl Recorder {
             }
         }
         for stream in self.open.keys().copied().collect::<Vec<_>>() {
-            let Some(axis) = self.timeline.axis(stream).copied() else { continue };
-            let Some(open) = self.open.get(&stream) else { continue };
+            let Some(axis) = self.timeline.axis(stream).copied() else {
+                continue;
+            };
+            let Some(open) = self.open.get(&stream) else {
+                continue;
+            };
             if open.messages {
                 self.cover(stream, axis.tick_at(monotonic_ms)).await?;
             } else if monotonic_ms > axis.start_of(open.end) + PATIENCE_MS + u64::from(axis.tick_ms)
@@ -439,7 +469,9 @@ impl Recorder {
     pub async fn close(mut self) -> Result<(), RecorderError> {
         let monotonic_ms = self.clock.monotonic_ms();
         for stream in self.open.keys().copied().collect::<Vec<_>>() {
-            let Some(axis) = self.timeline.axis(stream).copied() else { continue };
+            let Some(axis) = self.timeline.axis(stream).copied() else {
+                continue;
+            };
             if self.open.get(&stream).is_some_and(|open| open.messages) {
                 self.cover(stream, axis.tick_at(monotonic_ms)).await?;
             }
@@ -462,7 +494,10 @@ impl Recorder {
         if self.stalled.is_some() {
             return Ok(());
         }
-        let tick_ms = self.timeline.axis(stream).map_or(1, |axis| u64::from(axis.tick_ms));
+        let tick_ms = self
+            .timeline
+            .axis(stream)
+            .map_or(1, |axis| u64::from(axis.tick_ms));
         while let Some(open) = self.open.get(&stream).filter(|open| open.messages) {
             if now < open.end {
                 break;
@@ -477,7 +512,9 @@ impl Recorder {
             }
         }
         let shift = self.timeline.axis(stream).and_then(|axis| axis.shift);
-        let Some(open) = self.open.get_mut(&stream) else { return Ok(()) };
+        let Some(open) = self.open.get_mut(&stream) else {
+            return Ok(());
+        };
         if open.messages && now > open.next {
             open.next = now;
             if let Some(journal) = &mut self.journal {
@@ -522,7 +559,11 @@ impl Recorder {
         if let Some(journal) = &mut self.journal {
             journal.append(row).await?;
         }
-        if strike == Strike::FailButPersist { Err(failure.into()) } else { Ok(()) }
+        if strike == Strike::FailButPersist {
+            Err(failure.into())
+        } else {
+            Ok(())
+        }
     }
 
     /// Sets a failed journal aside and writes the open segments into a new one.
@@ -532,9 +573,13 @@ impl Recorder {
             return Ok(());
         }
         tracing::warn!("The journal failed and is replaced: {why}");
-        let Some(journal) = self.journal.take() else { return Ok(()) };
+        let Some(journal) = self.journal.take() else {
+            return Ok(());
+        };
         let dir = self.settings.data_dir.clone();
-        let mut journal = journal.replace(&dir, self.log.buffer().quarantine()).await?;
+        let mut journal = journal
+            .replace(&dir, self.log.buffer().quarantine())
+            .await?;
         for row in self.open.values().flat_map(|open| &open.rows) {
             journal.append(row).await?;
         }
@@ -560,7 +605,9 @@ impl Recorder {
         if strike == Strike::Die {
             return Err(died(Step::JournalSync));
         }
-        let Some(journal) = &mut self.journal else { return Ok(()) };
+        let Some(journal) = &mut self.journal else {
+            return Ok(());
+        };
         let synced = match strike {
             Strike::Nothing => journal.sync().await,
             _ => Err(JournalError::Database {
@@ -583,18 +630,36 @@ impl Recorder {
     /// Seals ticks `first..end` of a stream's open segment and begins the next one; `false` when there
     /// is no room, and the samples stay where they are.
     async fn close_segment(&mut self, stream: u16, end: u64) -> Result<bool, RecorderError> {
-        let Some(open) = self.open.get(&stream) else { return Ok(true) };
+        let Some(open) = self.open.get(&stream) else {
+            return Ok(true);
+        };
         let first = open.first;
-        let Some(config) = self.log.chain().config().map(Arc::clone) else { return Ok(true) };
+        let Some(config) = self.log.chain().config().map(Arc::clone) else {
+            return Ok(true);
+        };
         let payload = seal::payload(&config.config, stream, first, end, &open.rows)?;
-        let ticks = Ticks { stream, first, count: end - first };
-        let body = Body::Data { ticks, payload: payload.signed };
+        let ticks = Ticks {
+            stream,
+            first,
+            count: end - first,
+        };
+        let body = Body::Data {
+            ticks,
+            payload: payload.signed,
+        };
         let forget = Some((stream, end));
-        let Some(index) = self.append(body, Some(payload.bytes), self.stamp(), forget).await? else {
+        let Some(index) = self
+            .append(body, Some(payload.bytes), self.stamp(), forget)
+            .await?
+        else {
             return Ok(false);
         };
         if !self.timeline.is_trusted() {
-            self.unplaced.push(Unplaced { stream, index, shift: None });
+            self.unplaced.push(Unplaced {
+                stream,
+                index,
+                shift: None,
+            });
         }
         self.begin_segment(stream, end);
         Ok(true)
@@ -602,7 +667,9 @@ impl Recorder {
 
     /// Begins a segment at `first`, taking over rows that are already beyond it.
     fn begin_segment(&mut self, stream: u16, first: u64) {
-        let Some(axis) = self.timeline.axis(stream) else { return };
+        let Some(axis) = self.timeline.axis(stream) else {
+            return;
+        };
         let table = self.log.chain().config();
         let messages = table
             .and_then(|config| config.config.stream(stream))
@@ -611,19 +678,34 @@ impl Recorder {
         let old = self.open.remove(&stream);
         let mut rows = old.map(|open| open.rows).unwrap_or_default();
         rows.retain(|row| row.tick >= first);
-        let next = rows.last().map_or(first, |row| if messages { first } else { row.tick + 1 });
-        self.open.insert(stream, OpenSegment { messages, first, end, next, rows });
+        let next = rows
+            .last()
+            .map_or(first, |row| if messages { first } else { row.tick + 1 });
+        self.open.insert(
+            stream,
+            OpenSegment {
+                messages,
+                first,
+                end,
+                next,
+                rows,
+            },
+        );
     }
 
     /// The process was suspended for more than an hour: what is open is sealed as far as it goes, and
     /// the rest until `tick` is a gap.
     async fn skip(&mut self, stream: u16, tick: u64) -> Result<(), RecorderError> {
-        let (first, next) = self.open.get(&stream).map_or((tick, tick), OpenSegment::complete);
+        let (first, next) = self
+            .open
+            .get(&stream)
+            .map_or((tick, tick), OpenSegment::complete);
         if next > first && !self.close_segment(stream, next).await? {
             return Ok(());
         }
         let text = "the gateway did not run although the machine did";
-        self.gap(stream, next, tick, GapReason::Startup, Some(text)).await?;
+        self.gap(stream, next, tick, GapReason::Startup, Some(text))
+            .await?;
         Ok(())
     }
 
@@ -639,20 +721,39 @@ impl Recorder {
         if end <= first {
             return Ok(true);
         }
-        let ticks = Ticks { stream, first, count: end - first };
-        let body = Body::Gap { ticks, reason, text: text.map(str::to_owned) };
-        let Some(index) = self.append(body, None, self.stamp(), Some((stream, end))).await? else {
+        let ticks = Ticks {
+            stream,
+            first,
+            count: end - first,
+        };
+        let body = Body::Gap {
+            ticks,
+            reason,
+            text: text.map(str::to_owned),
+        };
+        let Some(index) = self
+            .append(body, None, self.stamp(), Some((stream, end)))
+            .await?
+        else {
             return Ok(false);
         };
         if !self.timeline.is_trusted() {
-            self.unplaced.push(Unplaced { stream, index, shift: None });
+            self.unplaced.push(Unplaced {
+                stream,
+                index,
+                shift: None,
+            });
         }
         self.begin_segment(stream, end);
         Ok(true)
     }
 
     /// Seals a control entry; `false` when there is no room.
-    async fn control(&mut self, control: &Control, now: ClockReading) -> Result<bool, RecorderError> {
+    async fn control(
+        &mut self,
+        control: &Control,
+        now: ClockReading,
+    ) -> Result<bool, RecorderError> {
         Ok(self.seal(&Item::Control(control), now).await?.is_some())
     }
 
@@ -668,11 +769,23 @@ impl Recorder {
             self.stall();
             return Ok(None);
         }
-        self.seal(&Item::Entry { body, payload, forget }, now).await
+        self.seal(
+            &Item::Entry {
+                body,
+                payload,
+                forget,
+            },
+            now,
+        )
+        .await
     }
 
     /// Seals one entry, makes room once if there is none, and returns its index.
-    async fn seal(&mut self, item: &Item<'_>, now: ClockReading) -> Result<Option<u64>, RecorderError> {
+    async fn seal(
+        &mut self,
+        item: &Item<'_>,
+        now: ClockReading,
+    ) -> Result<Option<u64>, RecorderError> {
         let mut made_room = false;
         loop {
             match self.try_seal(item, now).await {
@@ -697,8 +810,14 @@ impl Recorder {
         let journal = journal(&mut self.journal)?;
         let sealed = match item {
             Item::Control(control) => self.log.control(journal, control, now).await?,
-            Item::Entry { body, payload, forget } => {
-                self.log.append(journal, body.clone(), payload.clone(), now, *forget).await?
+            Item::Entry {
+                body,
+                payload,
+                forget,
+            } => {
+                self.log
+                    .append(journal, body.clone(), payload.clone(), now, *forget)
+                    .await?
             }
         };
         let index = sealed.index;
@@ -730,7 +849,11 @@ impl Recorder {
     /// if the time arrived a moment ago.
     fn stamp(&self) -> ClockReading {
         let now = self.clock.now();
-        if self.timeline.is_trusted() { now } else { unset(now) }
+        if self.timeline.is_trusted() {
+            now
+        } else {
+            unset(now)
+        }
     }
 
     /// Follows corrections, and seals an event for what is more.
@@ -761,9 +884,13 @@ impl Recorder {
 
     /// Samples as the format accepts them, whatever the source delivered.
     fn make_sealable(&self, samples: &mut [PointSample]) {
-        let Some(config) = self.log.chain().config() else { return };
+        let Some(config) = self.log.chain().config() else {
+            return;
+        };
         for sample in samples {
-            let SampleValue::Text(text) = &sample.value else { continue };
+            let SampleValue::Text(text) = &sample.value else {
+                continue;
+            };
             let point = config.config.points.get(usize::from(sample.point));
             if text.len() > LONGEST_TEXT {
                 *sample = PointSample::absent(sample.point, Quality::MALFORMED, 0);
@@ -785,13 +912,19 @@ impl OpenSegment {
 /// The journal, which is absent only after it could not be replaced.
 fn journal(journal: &mut Option<Journal>) -> Result<&mut Journal, RecorderError> {
     journal.as_mut().ok_or_else(|| {
-        RecorderError::Files(std::io::Error::other("the journal could not be replaced earlier"))
+        RecorderError::Files(std::io::Error::other(
+            "the journal could not be replaced earlier",
+        ))
     })
 }
 
 /// The same reading, called unset.
 const fn unset(now: ClockReading) -> ClockReading {
-    ClockReading { unix_ms: now.unix_ms, status: ClockStatus::Unset, error_ms: 0 }
+    ClockReading {
+        unix_ms: now.unix_ms,
+        status: ClockStatus::Unset,
+        error_ms: 0,
+    }
 }
 
 fn is_full(error: &JournalError) -> bool {

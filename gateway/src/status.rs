@@ -82,7 +82,10 @@ impl Publisher {
     /// Prepares; writes nothing.
     #[must_use]
     pub fn new(config: &GatewayConfig, live: Arc<LiveTable>, outcome: Outcome) -> Self {
-        let nobody = Software { version: String::new(), binary: evidence::hash::Hash::default() };
+        let nobody = Software {
+            version: String::new(),
+            binary: evidence::hash::Hash::default(),
+        };
         Self {
             path: config.data_dir.join(FILE),
             data_dir: config.data_dir.clone(),
@@ -103,8 +106,10 @@ impl Publisher {
         }
         self.published_ms.store(now_ms, Ordering::Relaxed);
         let state = recorder.status();
-        let space = Space::of(&self.data_dir.join("log"))
-            .unwrap_or(Space { used_bytes: 0, free_bytes: 0 });
+        let space = Space::of(&self.data_dir.join("log")).unwrap_or(Space {
+            used_bytes: 0,
+            free_bytes: 0,
+        });
         let (since_ms, used_then) = *self.beginning.get_or_init(|| (now_ms, space.used_bytes));
         let room_bytes = space.room(&self.limits);
         let grown = space.used_bytes.saturating_sub(used_then);
@@ -161,20 +166,26 @@ fn days(grown: u64, elapsed_ms: u64, capacity: u64) -> Option<u64> {
 fn enrolment_word(data_dir: &Path) -> String {
     match enrol::Enrolment::load(data_dir) {
         Ok(Some(enrolment)) => format!("enrolled at {}", enrolment.url),
-        Ok(None) if enrol::is_pending(data_dir) => String::from("waiting for the collector's answer"),
+        Ok(None) if enrol::is_pending(data_dir) => {
+            String::from("waiting for the collector's answer")
+        }
         Ok(None) => String::from("not enrolled"),
         Err(error) => error.to_string(),
     }
 }
 
 fn read(data_dir: &Path) -> std::io::Result<Option<Status>> {
-    let Some(bytes) = durable::read_file(&data_dir.join(FILE))? else { return Ok(None) };
+    let Some(bytes) = durable::read_file(&data_dir.join(FILE))? else {
+        return Ok(None);
+    };
     Ok(serde_json::from_slice(&bytes).ok())
 }
 
 /// Whether a process holds the directory.
 fn is_running(data_dir: &Path) -> bool {
-    let Ok(file) = File::open(data_dir.join("lock")) else { return false };
+    let Ok(file) = File::open(data_dir.join("lock")) else {
+        return false;
+    };
     matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))
 }
 
@@ -200,7 +211,10 @@ pub async fn of_dir(config: &GatewayConfig) -> Result<Status, StatusError> {
         Some(last) => reader.row(last).await?.map(|row| row.range.root()),
         None => None,
     };
-    let nobody = Software { version: String::new(), binary: evidence::hash::Hash::default() };
+    let nobody = Software {
+        version: String::new(),
+        binary: evidence::hash::Hash::default(),
+    };
     let limits = Settings::of(config, nobody).limits;
     let space = Space::of(&log_dir)?;
     let outcome = Outcome::load(&config.data_dir).snapshot();
@@ -210,7 +224,9 @@ pub async fn of_dir(config: &GatewayConfig) -> Result<Status, StatusError> {
         running,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         written_unix_ms: last.as_ref().map_or(0, |last| last.written_unix_ms),
-        clock: last.as_ref().map_or_else(|| String::from("unknown"), |last| last.clock.clone()),
+        clock: last
+            .as_ref()
+            .map_or_else(|| String::from("unknown"), |last| last.clock.clone()),
         clock_error_ms: last.as_ref().map_or(0, |last| last.clock_error_ms),
         size,
         root: root.unwrap_or_else(evidence::hash::empty_root).to_hex(),
@@ -255,7 +271,10 @@ pub fn table(status: &Status) -> String {
         (true, Some(since)) => format!("STOPPED for want of room since {}", utc_text(since)),
     };
     line("state", state);
-    line("clock", format!("{}, error about {} ms", status.clock, status.clock_error_ms));
+    line(
+        "clock",
+        format!("{}, error about {} ms", status.clock, status.clock_error_ms),
+    );
     line("entries", format!("{} (root {})", status.size, status.root));
     let delivery = &status.delivery;
     let waiting = status.size.saturating_sub(delivery.acknowledged);
@@ -263,7 +282,10 @@ pub fn table(status: &Status) -> String {
         || String::from("never cosigned"),
         |unix_s| format!("last cosigned {}", utc_text(unix_s.saturating_mul(1000))),
     );
-    line("acknowledged", format!("{} ({waiting} waiting), {cosigned}", delivery.acknowledged));
+    line(
+        "acknowledged",
+        format!("{} ({waiting} waiting), {cosigned}", delivery.acknowledged),
+    );
     line("collector", status.enrolment.clone());
     let head = match delivery.head {
         HeadState::Confirmed => "confirmed by the collector",
@@ -286,7 +308,10 @@ pub fn table(status: &Status) -> String {
     }
     for point in &status.points {
         let value = point.value.as_deref().unwrap_or("-");
-        line(&point.name, format!("{value} {} ({})", point.unit, point.quality));
+        line(
+            &point.name,
+            format!("{value} {} ({})", point.unit, point.quality),
+        );
     }
     out
 }

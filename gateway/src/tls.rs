@@ -67,12 +67,17 @@ pub fn client_config(
     let setup = |error: &dyn fmt::Display| TlsError::Setup(error.to_string());
     let mut roots = RootCertStore::empty();
     if let Some(path) = ca_file {
-        let failed = |why: String| TlsError::CaFile { path: path.display().to_string(), why };
+        let failed = |why: String| TlsError::CaFile {
+            path: path.display().to_string(),
+            why,
+        };
         let certificates =
             CertificateDer::pem_file_iter(path).map_err(|error| failed(error.to_string()))?;
         for certificate in certificates {
             let certificate = certificate.map_err(|error| failed(error.to_string()))?;
-            roots.add(certificate).map_err(|error| failed(error.to_string()))?;
+            roots
+                .add(certificate)
+                .map_err(|error| failed(error.to_string()))?;
         }
         if roots.is_empty() {
             return Err(failed(String::from("it holds no certificate")));
@@ -113,7 +118,9 @@ struct CollectorVerifier {
 
 impl CollectorVerifier {
     fn is_pinned(&self, certificate: &CertificateDer<'_>) -> Result<bool, Error> {
-        let Some(pin) = self.pin else { return Ok(false) };
+        let Some(pin) = self.pin else {
+            return Ok(false);
+        };
         let parsed = ParsedCertificate::try_from(certificate)?;
         Ok(sha256(parsed.subject_public_key_info().as_ref()).0 == pin.0)
     }
@@ -134,14 +141,17 @@ impl ServerCertVerifier for CollectorVerifier {
             return if pinned {
                 Ok(ServerCertVerified::assertion())
             } else {
-                Err(Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure))
+                Err(Error::InvalidCertificate(
+                    CertificateError::ApplicationVerificationFailure,
+                ))
             };
         }
         if pinned && !self.ca_configured {
             return Ok(ServerCertVerified::assertion());
         }
         let now = UnixTime::since_unix_epoch(std::time::Duration::from_millis(now.unix_ms));
-        self.ordinary.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+        self.ordinary
+            .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
     }
 
     fn verify_tls12_signature(
@@ -165,7 +175,9 @@ impl ServerCertVerifier for CollectorVerifier {
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
+        self.provider
+            .signature_verification_algorithms
+            .supported_schemes()
     }
 }
 

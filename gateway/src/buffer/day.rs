@@ -254,7 +254,9 @@ async fn drop_payloads(
     }
     // VACUUM copies what is left, which is small, and needs as much room for a moment.
     sqlx::raw_sql("VACUUM").execute(&mut *writer).await?;
-    sqlx::raw_sql("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut *writer).await?;
+    sqlx::raw_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+        .execute(&mut *writer)
+        .await?;
     Ok(())
 }
 

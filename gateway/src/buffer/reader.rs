@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use sqlx::sqlite::SqliteConnection;
 
-use super::{BufferError, Catalogue, FileInfo, Row, at, day, day_files};
+use super::{BufferError, Catalogue, FileInfo, Row, at, day, day_files, with_set_aside};
 use crate::sqlite::{self, Mode, to_sql};
 
 /// Reads rows in index order across day files. Keeps one file open.
@@ -51,6 +51,9 @@ impl LogReader {
             }
         }
         files.sort_by_key(|info| (info.first, info.end));
+        if let Some(data_dir) = dir.parent() {
+            files = with_set_aside(files, &data_dir.join("quarantine")).await;
+        }
         Ok(Self::new(Arc::new(RwLock::new(files))))
     }
 
@@ -134,8 +137,13 @@ impl LogReader {
     ///
     /// [`BufferError`].
     pub async fn beginning(&self) -> Result<Option<Vec<u8>>, BufferError> {
-        let Some(oldest) = self.files().first().cloned() else { return Ok(None) };
-        day::snapshot(&oldest.path).await.map(Some).map_err(at(&oldest.path))
+        let Some(oldest) = self.files().first().cloned() else {
+            return Ok(None);
+        };
+        day::snapshot(&oldest.path)
+            .await
+            .map(Some)
+            .map_err(at(&oldest.path))
     }
 
     /// Bytes of entries and payloads in `first..end`.

@@ -30,7 +30,9 @@ impl Recorder {
         }
         let monotonic_ms = self.clock.monotonic_ms();
         for stream in self.open.keys().copied().collect::<Vec<_>>() {
-            let Some(axis) = self.timeline.axis(stream).copied() else { continue };
+            let Some(axis) = self.timeline.axis(stream).copied() else {
+                continue;
+            };
             if self.open.get(&stream).is_some_and(|open| open.messages) {
                 self.cover(stream, axis.tick_at(monotonic_ms)).await?;
             }
@@ -75,7 +77,13 @@ impl Recorder {
             shifts.push((stream, shift));
         }
         let note = note.to_owned();
-        ClockEvent { source: now.status, error_ms: now.error_ms, shifts, placed, note }
+        ClockEvent {
+            source: now.status,
+            error_ms: now.error_ms,
+            shifts,
+            placed,
+            note,
+        }
     }
 
     /// Index ranges of a stream's unplaced entries with the same shift. Entries of other streams in
@@ -83,10 +91,17 @@ impl Recorder {
     fn placements(&self, stream: u16, this_axis: Option<i64>) -> Vec<Placed> {
         let mut placed: Vec<Placed> = Vec::new();
         for entry in self.unplaced.iter().filter(|entry| entry.stream == stream) {
-            let Some(shift) = entry.shift.or(this_axis) else { continue };
+            let Some(shift) = entry.shift.or(this_axis) else {
+                continue;
+            };
             match placed.last_mut() {
                 Some(last) if last.shift == shift => last.to = entry.index,
-                _ => placed.push(Placed { stream, from: entry.index, to: entry.index, shift }),
+                _ => placed.push(Placed {
+                    stream,
+                    from: entry.index,
+                    to: entry.index,
+                    shift,
+                }),
             }
         }
         placed
@@ -95,7 +110,9 @@ impl Recorder {
     /// Puts streams on wall time and begins their segments at the log's next ticks.
     pub(super) fn place_streams(&mut self, shifts: &[(u16, i64)]) {
         for &(stream, shift) in shifts {
-            let Some(state) = self.log.chain().stream(stream).copied() else { continue };
+            let Some(state) = self.log.chain().stream(stream).copied() else {
+                continue;
+            };
             self.timeline.place(stream, state.tick_ms, shift);
             self.begin_segment(stream, state.next_tick.unwrap_or(0));
         }

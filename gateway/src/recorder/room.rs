@@ -48,7 +48,10 @@ impl Recorder {
     /// Gives up what may be given up; whether there is room now.
     pub(super) async fn make_room(&mut self) -> Result<bool, RecorderError> {
         while let Some(freed) = self.log.buffer().forget_oldest(self.acknowledged)? {
-            tracing::warn!("The buffer is full: removed {}, which the collector holds", freed.display());
+            tracing::warn!(
+                "The buffer is full: removed {}, which the collector holds",
+                freed.display()
+            );
             if self.has_room(0)? {
                 return Ok(true);
             }
@@ -68,20 +71,38 @@ impl Recorder {
         while from < end {
             let to = (from + DROP_AT_ONCE).min(end);
             let reason = String::from("the buffer was full");
-            let control = Control::Dropped { from, to: to - 1, reason };
-            let Some(journal) = &mut self.journal else { return Ok(false) };
+            let control = Control::Dropped {
+                from,
+                to: to - 1,
+                reason,
+            };
+            let Some(journal) = &mut self.journal else {
+                return Ok(false);
+            };
             let now = self.clock.now();
-            let now = if self.timeline.is_trusted() { now } else { super::unset(now) };
+            let now = if self.timeline.is_trusted() {
+                now
+            } else {
+                super::unset(now)
+            };
             match self.log.control(journal, &control, now).await {
                 Ok(sealed) => self.take_sealed(sealed).await?,
                 Err(error) if error.is_full() => return Ok(false),
                 Err(error) => return Err(error.into()),
             }
-            tracing::error!(from, to, "The buffer is full: the oldest payloads were dropped");
+            tracing::error!(
+                from,
+                to,
+                "The buffer is full: the oldest payloads were dropped"
+            );
             self.dropped_to = to;
             // If the process dies here, the payloads are still there although declared dropped; the
             // verifier accepts their absence, it does not demand it.
-            self.log.buffer_mut().drop_payloads(from, to).await.map_err(LogError::from)?;
+            self.log
+                .buffer_mut()
+                .drop_payloads(from, to)
+                .await
+                .map_err(LogError::from)?;
             if self.has_room(0)? {
                 return Ok(true);
             }
@@ -100,7 +121,10 @@ impl Recorder {
                 self.clock.now().unix_ms
             }
         };
-        self.stalled = Some(Stall { since_unix_ms, retry_at_ms });
+        self.stalled = Some(Stall {
+            since_unix_ms,
+            retry_at_ms,
+        });
     }
 
     /// Tries to go on: seals what was held, declares the time without recording. Whether it worked.
@@ -112,7 +136,9 @@ impl Recorder {
         }
         self.stalled = None;
         for stream in self.open.keys().copied().collect::<Vec<_>>() {
-            let Some(axis) = self.timeline.axis(stream).copied() else { continue };
+            let Some(axis) = self.timeline.axis(stream).copied() else {
+                continue;
+            };
             // What was held may reach beyond one segment's end when the clock was corrected.
             while let Some(open) = self.open.get(&stream) {
                 let (first, complete) = OpenSegment::complete(open);
@@ -131,7 +157,10 @@ impl Recorder {
             let first = self.open.get(&stream).map_or(0, |open| open.first);
             let until = axis.tick_at(monotonic_ms) + 1;
             let text = Some("no room was left in the buffer");
-            if !self.gap(stream, first, until, GapReason::Storage, text).await? {
+            if !self
+                .gap(stream, first, until, GapReason::Storage, text)
+                .await?
+            {
                 return Ok(false);
             }
         }
@@ -150,10 +179,15 @@ impl Recorder {
         let kept_ms = u64::from(self.settings.keep_days) * DAY_MS;
         let before_ms = self.clock.now().unix_ms.saturating_sub(kept_ms);
         let buffer = self.log.buffer();
-        let removed =
-            buffer.forget_before(before_ms, self.acknowledged).await.map_err(LogError::from)?;
+        let removed = buffer
+            .forget_before(before_ms, self.acknowledged)
+            .await
+            .map_err(LogError::from)?;
         for path in removed {
-            tracing::info!("Removed {}: acknowledged and older than the retention", path.display());
+            tracing::info!(
+                "Removed {}: acknowledged and older than the retention",
+                path.display()
+            );
         }
         Ok(())
     }

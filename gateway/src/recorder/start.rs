@@ -5,8 +5,6 @@
 //! configuration they were taken with, then software, configuration, time, and the gaps.
 
 use std::collections::BTreeMap;
-use std::fs::{File, TryLockError};
-use std::path::Path;
 use std::sync::Arc;
 
 use evidence::chain::Chain;
@@ -17,15 +15,14 @@ use evidence::measurement::MeasurementConfig;
 use tokio::sync::watch;
 
 use super::clock_event::Unplaced;
-use super::{
-    Axes, Recorder, RecorderError, Settings, Surroundings, Timeline, unset,
-};
-use crate::buffer::{Buffer, BufferError, FileInfo, Row};
+use super::{Axes, Recorder, RecorderError, Settings, Surroundings, Timeline, unset};
+use crate::buffer::Buffer;
 use crate::clock::{DAY_MS, STEP_LIMIT_MS, utc_text};
 use crate::durable;
 use crate::identity::Identity;
-use crate::journal::{HeadNote, Journal, JournalRow};
+use crate::journal::{Journal, JournalRow};
 use crate::log::{Log, LogError, genesis};
+use crate::replay::{check_head, lock_dir, replay};
 use crate::seal;
 use crate::sqlite;
 use crate::timeline::Axis;
@@ -53,9 +50,11 @@ impl Recorder {
     ///
     /// [`RecorderError`].
     pub async fn open(settings: Settings, around: Surroundings) -> Result<Self, RecorderError> {
-        sqlite::assert_version().await.map_err(RecorderError::Library)?;
+        sqlite::assert_version()
+            .await
+            .map_err(RecorderError::Library)?;
         durable::create_dir(&settings.data_dir)?;
-        let lock = lock(&settings.data_dir)?;
+        let lock = lock_dir(&settings.data_dir)?;
         let mut identity = Identity::open(&settings.data_dir, &settings.origin)?;
         let quarantine = settings.data_dir.join("quarantine");
         let (mut journal, journal_said) = Journal::open(&settings.data_dir, &quarantine).await?;
@@ -100,12 +99,17 @@ impl Recorder {
             _lock: lock,
         };
         recorder.begin(last_run, &around.os_boot).await?;
-        let said = opened.set_aside.into_iter().chain(journal_said).collect::<Vec<_>>();
+        let said = opened
+            .set_aside
+            .into_iter()
+            .chain(journal_said)
+            .collect::<Vec<_>>();
         recorder.name_in_log(&said).await?;
         Ok(recorder)
     }
 
-    /// Seals the genesis entry of a new log and closes it again: what `init` does.
+    /// Seals the genesis entry of a new log, and the recovery entry that names its `predecessor`, and
+    /// closes it again: what `init` does.
     ///
     /// # Errors
     ///
@@ -113,6 +117,7 @@ impl Recorder {
     pub async fn begin_log(
         settings: Settings,
         around: Surroundings,
+        predecessor: Option<Control>,
     ) -> Result<(), RecorderError> {
         let mut nothing = settings;
         nothing.table = MeasurementConfig {
@@ -120,7 +125,12 @@ impl Recorder {
             devices: Vec::new(),
             points: Vec::new(),
         };
-        Self::open(nothing, around).await?.close().await
+        let mut recorder = Self::open(nothing, around).await?;
+        if let Some(recovery) = predecessor {
+            let now = recorder.stamp();
+            recorder.control(&recovery, now).await?;
+        }
+        recorder.close().await
     }
 
     async fn begin(&mut self, last_run: LastRun, os_boot: &str) -> Result<(), RecorderError> {
@@ -137,7 +147,8 @@ impl Recorder {
         if now.status == ClockStatus::Unset {
             for (stream, state) in active(self.log.chain()) {
                 let next = state.next_tick.unwrap_or(0);
-                self.timeline.go_on(stream, state.tick_ms, next, monotonic_ms);
+                self.timeline
+                    .go_on(stream, state.tick_ms, next, monotonic_ms);
                 self.begin_segment(stream, next);
             }
             self.publish_axes();
@@ -156,10 +167,14 @@ impl Recorder {
 
     /// Seals what the journal holds beyond the log, under the configuration it was taken with.
     async fn seal_recovered(&mut self, now: ClockReading) -> Result<(), RecorderError> {
-        let Some(journal) = &mut self.journal else { return Ok(()) };
+        let Some(journal) = &mut self.journal else {
+            return Ok(());
+        };
         let rows = journal.rows().await?;
         let covered = journal.covered().await?;
-        let Some(config) = self.log.chain().config().map(Arc::clone) else { return Ok(()) };
+        let Some(config) = self.log.chain().config().map(Arc::clone) else {
+            return Ok(());
+        };
         for (stream, state) in active(self.log.chain()) {
             let next = state.next_tick.unwrap_or(0);
             // A tick a day ahead of the log was never sampled by us: the row is damaged.
@@ -169,12 +184,15 @@ impl Recorder {
                 .filter(|row| row.stream == stream && (next..furthest).contains(&row.tick))
                 .cloned()
                 .collect();
-            let covered =
-                covered.get(&stream).copied().filter(|(tick, _)| (next..furthest).contains(tick));
+            let covered = covered
+                .get(&stream)
+                .copied()
+                .filter(|(tick, _)| (next..furthest).contains(tick));
             let mut spans: Vec<(u64, Option<i64>)> =
                 rows.iter().map(|row| (row.tick + 1, row.shift)).collect();
             spans.extend(covered.map(|(tick, shift)| (tick + 1, shift)));
-            self.seal_spans(stream, state.tick_ms, &config.config, &rows, &spans, now).await?;
+            self.seal_spans(stream, state.tick_ms, &config.config, &rows, &spans, now)
+                .await?;
         }
         Ok(())
     }
@@ -190,17 +208,35 @@ impl Recorder {
         spans: &[(u64, Option<i64>)],
         now: ClockReading,
     ) -> Result<(), RecorderError> {
-        let mut first = self.log.chain().stream(stream).and_then(|s| s.next_tick).unwrap_or(0);
+        let mut first = self
+            .log
+            .chain()
+            .stream(stream)
+            .and_then(|s| s.next_tick)
+            .unwrap_or(0);
         while let Some(&(_, shift)) = spans.iter().find(|(end, _)| *end > first) {
-            let axis = Axis { tick_ms, origin_ms: 0, shift };
+            let axis = Axis {
+                tick_ms,
+                origin_ms: 0,
+                shift,
+            };
             let segment_end = axis.segment_end(first, self.settings.segment_ms);
             // Not beyond what has the same relation to time: that changes only between segments.
-            let same = spans.iter().filter(|(end, other)| *end > first && *other == shift);
+            let same = spans
+                .iter()
+                .filter(|(end, other)| *end > first && *other == shift);
             let last = same.map(|(end, _)| *end).max().unwrap_or(segment_end);
             let end = segment_end.min(last);
             let payload = seal::payload(config, stream, first, end, rows)?;
-            let ticks = Ticks { stream, first, count: end - first };
-            let body = Body::Data { ticks, payload: payload.signed };
+            let ticks = Ticks {
+                stream,
+                first,
+                count: end - first,
+            };
+            let body = Body::Data {
+                ticks,
+                payload: payload.signed,
+            };
             let state = self.log.chain().stream(stream).copied();
             let placed_by_chain = now.status != ClockStatus::Unset
                 && !self.log.chain().clock_lost()
@@ -209,13 +245,26 @@ impl Recorder {
             // than the one in force. A clock event of this run places it if that relation is known.
             let stamp = if placed_by_chain { now } else { unset(now) };
             let forget = Some((stream, end));
-            let Some(index) = self.append(body, Some(payload.bytes), stamp, forget).await? else {
+            let Some(index) = self
+                .append(body, Some(payload.bytes), stamp, forget)
+                .await?
+            else {
                 return Ok(());
             };
             if !placed_by_chain && shift.is_some() {
-                self.unplaced.push(Unplaced { stream, index, shift });
+                self.unplaced.push(Unplaced {
+                    stream,
+                    index,
+                    shift,
+                });
             }
-            tracing::info!(index, stream, first, end, "Sealed samples of an earlier run");
+            tracing::info!(
+                index,
+                stream,
+                first,
+                end,
+                "Sealed samples of an earlier run"
+            );
             first = end;
         }
         Ok(())
@@ -224,12 +273,16 @@ impl Recorder {
     async fn name_software(&mut self, now: ClockReading) -> Result<(), RecorderError> {
         let software = self.settings.software.clone();
         let name = format!("{} {}", software.version, software.binary.to_hex());
-        let Some(journal) = &mut self.journal else { return Ok(()) };
+        let Some(journal) = &mut self.journal else {
+            return Ok(());
+        };
         if journal.note("software").await?.as_deref() == Some(name.as_bytes()) {
             return Ok(());
         }
-        let control =
-            Control::Software { version: software.version, binary: software.binary };
+        let control = Control::Software {
+            version: software.version,
+            binary: software.binary,
+        };
         if self.control(&control, now).await?
             && let Some(journal) = &mut self.journal
         {
@@ -243,7 +296,11 @@ impl Recorder {
     async fn seal_configuration(&mut self, now: ClockReading) -> Result<(), RecorderError> {
         let mut wanted = self.settings.table.clone();
         for stream in &mut wanted.streams {
-            let known = self.log.chain().stream(stream.id).and_then(|state| state.next_tick);
+            let known = self
+                .log
+                .chain()
+                .stream(stream.id)
+                .and_then(|state| state.next_tick);
             let fresh = if now.status == ClockStatus::Unset || self.log.chain().clock_lost() {
                 0
             } else {
@@ -295,8 +352,10 @@ impl Recorder {
             self.unplaced.clear();
         }
         self.timeline.trust(&now, monotonic_ms);
-        let shifts: Vec<(u16, i64)> =
-            active(self.log.chain()).into_iter().map(|(id, state)| (id, state.shift)).collect();
+        let shifts: Vec<(u16, i64)> = active(self.log.chain())
+            .into_iter()
+            .map(|(id, state)| (id, state.shift))
+            .collect();
         self.place_streams(&shifts);
         let (reason, text) = match last_run {
             LastRun::None | LastRun::Died => (GapReason::Startup, None),
@@ -326,7 +385,8 @@ impl Recorder {
             tracing::error!("{text}");
             let to = self.log.chain().size().saturating_sub(1);
             let text = super::cut_text(text, 1_000);
-            self.control(&Control::Annotation { from: to, to, text }, self.stamp()).await?;
+            self.control(&Control::Annotation { from: to, to, text }, self.stamp())
+                .await?;
         }
         Ok(())
     }
@@ -354,7 +414,14 @@ fn active(chain: &Chain) -> Vec<(u16, Active)> {
         .filter(|(_, state)| state.active)
         .map(|(id, state)| {
             let (next_tick, shift, tick_ms) = (state.next_tick, state.shift, state.tick_ms);
-            (id, Active { next_tick, shift, tick_ms })
+            (
+                id,
+                Active {
+                    next_tick,
+                    shift,
+                    tick_ms,
+                },
+            )
         })
         .collect()
 }
@@ -363,114 +430,13 @@ fn active(chain: &Chain) -> Vec<(u16, Active)> {
 fn same_table(left: &MeasurementConfig, right: &MeasurementConfig) -> bool {
     let plain = |table: &MeasurementConfig| {
         let mut table = table.clone();
-        table.streams.iter_mut().for_each(|stream| stream.first_tick = 0);
+        table
+            .streams
+            .iter_mut()
+            .for_each(|stream| stream.first_tick = 0);
         table
     };
     plain(left) == plain(right)
-}
-
-fn lock(dir: &Path) -> Result<File, RecorderError> {
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(dir.join("lock"))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(RecorderError::Running(dir.to_owned())),
-        Err(TryLockError::Error(error)) => Err(error.into()),
-    }
-}
-
-/// Verifies the newest file row by row and returns the state of the log.
-///
-/// Each file holds the state before its first row, so only the newest is read. A state written by
-/// another version of the program may not decode; then the file before is read as well, and so on.
-async fn replay(
-    buffer: &Buffer,
-    origin: &Origin,
-    noted: Option<HeadNote>,
-) -> Result<Chain, RecorderError> {
-    let files = buffer.files();
-    let mut start = files.len();
-    let mut chain = Chain::new(origin.clone());
-    while start > 0 {
-        start -= 1;
-        let snapshot = buffer.snapshot(start).await.map_err(LogError::from)?;
-        match snapshot.as_deref().map(Chain::decode) {
-            Some(Ok(decoded)) if decoded.origin() == origin => {
-                chain = decoded;
-                break;
-            }
-            Some(Err(error)) => {
-                tracing::warn!("The state stored in a day file does not decode: {error}");
-            }
-            Some(Ok(_)) | None => {}
-        }
-    }
-    let mut reader = buffer.reader();
-    let end = files.last().map_or(0, |info| info.end);
-    for FileInfo { first, end: file_end, .. } in files.iter().skip(start) {
-        let mut index = chain.size();
-        if index < *first {
-            return Err(damaged(index, String::from("the entries before it are in no file")));
-        }
-        while index < (*file_end).min(end) {
-            let rows = reader.rows(index, *file_end, 256, 4 << 20).await.map_err(LogError::from)?;
-            for row in rows {
-                take(&mut chain, &row)?;
-                index += 1;
-            }
-        }
-    }
-    if let Some(noted) = noted
-        && noted.size == chain.size()
-        && chain.previous() != Some(&noted.leaf)
-    {
-        return Err(damaged(noted.size - 1, String::from("it is not the entry that was sealed")));
-    }
-    Ok(chain)
-}
-
-fn take(chain: &mut Chain, row: &Row) -> Result<(), RecorderError> {
-    chain
-        .apply(&row.entry, row.payload.as_deref())
-        .map_err(|rejection| damaged(row.index, rejection.to_string()))?;
-    if *chain.range() == row.range {
-        Ok(())
-    } else {
-        Err(damaged(row.index, String::from("its compact range is of another tree")))
-    }
-}
-
-fn damaged(index: u64, why: String) -> RecorderError {
-    RecorderError::Damaged { index, why }
-}
-
-/// The head must be at or past what the journal says was sealed, and on the same branch.
-async fn check_head(
-    dir: &Path,
-    buffer: &Buffer,
-    chain: &Chain,
-    noted: Option<HeadNote>,
-) -> Result<(), RecorderError> {
-    let Some(noted) = noted else { return Ok(()) };
-    if noted.size > chain.size() {
-        return Err(RecorderError::HeadBehind {
-            dir: dir.to_owned(),
-            found: chain.size(),
-            noted: noted.size,
-        });
-    }
-    let Some(last) = noted.size.checked_sub(1) else { return Ok(()) };
-    match buffer.reader().row(last).await {
-        Ok(Some(row)) if evidence::hash::leaf_hash(&row.entry) != noted.leaf => {
-            Err(damaged(last, String::from("it is not the entry that was sealed")))
-        }
-        // An older file may have been dropped or set aside; the newest was verified above.
-        Ok(_) | Err(BufferError::Missing { .. }) => Ok(()),
-        Err(error) => Err(LogError::from(error).into()),
-    }
 }
 
 async fn last_run(
@@ -491,9 +457,14 @@ async fn last_run(
 
 /// The id of this run: changes with the machine's boot and with every run that seals.
 fn boot_id(origin: &Origin, os_boot: &str, counter: u64) -> [u8; 8] {
-    let text = format!("fieldseal/boot/v1\n{}\n{os_boot}\n{counter}\n", origin.as_str());
+    let text = format!(
+        "fieldseal/boot/v1\n{}\n{os_boot}\n{counter}\n",
+        origin.as_str()
+    );
     let hash = sha256(text.as_bytes());
     let mut id = [0; 8];
-    id.iter_mut().zip(hash.as_bytes()).for_each(|(to, from)| *to = *from);
+    id.iter_mut()
+        .zip(hash.as_bytes())
+        .for_each(|(to, from)| *to = *from);
     id
 }

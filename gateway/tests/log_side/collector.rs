@@ -89,6 +89,8 @@ impl Collector {
             .route("/v1/logs/{id}/entries", post(entries))
             .route("/v1/logs/{id}/live", post(live))
             .route("/logs/{id}/checkpoint", get(checkpoint))
+            .route("/logs/{id}/tile/entries/{*bundle}", get(bundle))
+            .route("/logs/{id}/payload/{index}", get(payload))
             .with_state(Arc::clone(&inner));
         let tls_key = KeyPair::generate().unwrap();
         let params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
@@ -108,7 +110,13 @@ impl Collector {
         let config = RustlsConfig::from_config(Arc::new(config));
         let server = axum_server::from_tcp_rustls(listener, config).unwrap();
         tokio::spawn(server.serve(app.into_make_service()));
-        Self { address, pin, witness, origin: origin.clone(), inner }
+        Self {
+            address,
+            pin,
+            witness,
+            origin: origin.clone(),
+            inner,
+        }
     }
 
     pub(crate) fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -120,7 +128,10 @@ impl Collector {
     }
 
     pub(crate) fn config(&self) -> CollectorConfig {
-        CollectorConfig { url: format!("https://localhost:{}", self.address.port()), ca_file: None }
+        CollectorConfig {
+            url: format!("https://localhost:{}", self.address.port()),
+            ca_file: None,
+        }
     }
 
     /// A code for this collector.
@@ -133,7 +144,11 @@ impl Collector {
     /// Forgets everything above `size`, as a collector restored from a backup.
     pub(crate) fn roll_back(&self, size: u64) {
         let mut inner = self.inner();
-        let kept: Vec<_> = inner.entries.drain(..).take(usize::try_from(size).unwrap()).collect();
+        let kept: Vec<_> = inner
+            .entries
+            .drain(..)
+            .take(usize::try_from(size).unwrap())
+            .collect();
         inner.chain = Chain::new(self.origin.clone());
         for (entry, payload) in &kept {
             inner.chain.apply(entry, payload.as_deref()).unwrap();
@@ -162,11 +177,17 @@ async fn entries(
     let inner = &mut *guard;
     inner.uploads += 1;
     assert_eq!(id, inner.chain.origin().id().to_hex());
-    let token = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let token = headers
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok());
     assert_eq!(token, Some(format!("Bearer {TOKEN}").as_str()));
     match inner.mood {
         Mood::Busy => {
-            return (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "7")]).into_response();
+            return (
+                StatusCode::SERVICE_UNAVAILABLE,
+                [(header::RETRY_AFTER, "7")],
+            )
+                .into_response();
         }
         Mood::Refuses => {
             let body = r#"{"error":"E_SITE","reason":"this log belongs to no site","code":"E31"}"#;
@@ -177,17 +198,27 @@ async fn entries(
     let upload = Upload::decode(&body).unwrap();
     if upload.old != inner.chain.size() {
         let size = format!("{}\n", inner.chain.size());
-        return (StatusCode::CONFLICT, [(header::CONTENT_TYPE, "text/x.tlog.size")], size)
+        return (
+            StatusCode::CONFLICT,
+            [(header::CONTENT_TYPE, "text/x.tlog.size")],
+            size,
+        )
             .into_response();
     }
     for record in &upload.records {
         inner.chain.apply(record.entry, record.payload).unwrap();
-        inner.entries.push((record.entry.to_vec(), record.payload.map(<[u8]>::to_vec)));
+        inner
+            .entries
+            .push((record.entry.to_vec(), record.payload.map(<[u8]>::to_vec)));
     }
     let mut note = Note::parse(upload.note).unwrap();
     let sent = Checkpoint::parse_body(&note.text).unwrap();
-    assert_eq!((sent.size, sent.root), (inner.chain.size(), inner.chain.root()));
-    note.signatures.push(cosign(&note.text, NAME, &inner.key, 1_772_323_300));
+    assert_eq!(
+        (sent.size, sent.root),
+        (inner.chain.size(), inner.chain.root())
+    );
+    note.signatures
+        .push(cosign(&note.text, NAME, &inner.key, 1_772_323_300));
     inner.note = Some(String::from_utf8(note.to_bytes()).unwrap());
     let other = SigningKey::from_seed([43; 32]);
     let mut trail = inner.trail.clone();
@@ -202,7 +233,11 @@ async fn entries(
             note.signatures.push(forged);
         }
         Mood::OtherCheckpoint => {
-            let older = Checkpoint { origin: sent.origin, size: sent.size, root: Hash([1; 32]) };
+            let older = Checkpoint {
+                origin: sent.origin,
+                size: sent.size,
+                root: Hash([1; 32]),
+            };
             note.text = older.body();
             note.signatures = vec![cosign(&note.text, NAME, &inner.key, 1_772_323_300)];
         }
@@ -225,13 +260,17 @@ async fn entries(
 async fn enrol(State(inner): Shared, body: Bytes) -> Response {
     let (mood, witness) = {
         let mut inner = inner.lock().unwrap();
-        inner.enrolments.push(serde_json::from_slice(&body).unwrap());
+        inner
+            .enrolments
+            .push(serde_json::from_slice(&body).unwrap());
         let witness = Vkey::new(NAME, SignatureKind::Cosignature, inner.key.public()).unwrap();
         (inner.mood, witness)
     };
     match mood {
         Mood::AnswerLost => StatusCode::GATEWAY_TIMEOUT.into_response(),
-        Mood::Refuses => (StatusCode::FORBIDDEN, r#"{"code":"E11","reason":"used"}"#).into_response(),
+        Mood::Refuses => {
+            (StatusCode::FORBIDDEN, r#"{"code":"E11","reason":"used"}"#).into_response()
+        }
         _ => {
             let answer = serde_json::json!({
                 "token": TOKEN,
@@ -246,7 +285,34 @@ async fn enrol(State(inner): Shared, body: Bytes) -> Response {
 async fn live(State(inner): Shared, body: Bytes) -> Response {
     let mut inner = inner.lock().unwrap();
     inner.live.push(serde_json::from_slice(&body).unwrap());
-    serde_json::json!({ "watch_for_s": inner.watch_for_s }).to_string().into_response()
+    serde_json::json!({ "watch_for_s": inner.watch_for_s })
+        .to_string()
+        .into_response()
+}
+
+async fn bundle(State(inner): Shared, Path((_, path)): Path<(String, String)>) -> Response {
+    let tile = evidence::tiles::parse_tile_path(&format!("tile/entries/{path}")).unwrap();
+    let inner = inner.lock().unwrap();
+    let first = usize::try_from(tile.index * 256).unwrap();
+    let width = if tile.is_partial() {
+        usize::from(tile.width)
+    } else {
+        256
+    };
+    let entries: Vec<&[u8]> = inner.entries[first..first + width]
+        .iter()
+        .map(|(entry, _)| entry.as_slice())
+        .collect();
+    evidence::tiles::encode_entry_bundle(&entries)
+        .unwrap()
+        .into_response()
+}
+
+async fn payload(State(inner): Shared, Path((_, index)): Path<(String, usize)>) -> Response {
+    match inner.lock().unwrap().entries[index].1.clone() {
+        Some(payload) => payload.into_response(),
+        None => StatusCode::NOT_FOUND.into_response(),
+    }
 }
 
 async fn checkpoint(State(inner): Shared) -> Response {
@@ -261,7 +327,10 @@ async fn checkpoint(State(inner): Shared) -> Response {
 pub(crate) async fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
     while !condition() {
-        assert!(tokio::time::Instant::now() < deadline, "never came true: {what}");
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "never came true: {what}"
+        );
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }

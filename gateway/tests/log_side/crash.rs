@@ -29,7 +29,11 @@ impl Faults for Plan {
             return Strike::Nothing;
         }
         let seen = self.seen.fetch_add(1, Ordering::SeqCst);
-        if (self.from..self.from + self.times).contains(&seen) { self.strike } else { Strike::Nothing }
+        if (self.from..self.from + self.times).contains(&seen) {
+            self.strike
+        } else {
+            Strike::Nothing
+        }
     }
 }
 
@@ -41,19 +45,29 @@ struct Accepted {
 }
 
 /// One second of everything; `Err` when the recorder gave up.
-async fn second(recorder: &mut Recorder, site: &mut Site, accepted: &mut Accepted) -> Result<(), ()> {
+async fn second(
+    recorder: &mut Recorder,
+    site: &mut Site,
+    accepted: &mut Accepted,
+) -> Result<(), ()> {
     let axis = recorder.axes().borrow().streams[&POLLED];
     let before = site.clock.monotonic_ms();
     let tick = axis.tick_at(before);
     site.clock.advance(1000);
     let expected = recorder.next_tick(POLLED).is_some_and(|next| tick >= next);
     if expected {
-        recorder.record(tick, samples(tick)).await.map_err(|_error| ())?;
+        recorder
+            .record(tick, samples(tick))
+            .await
+            .map_err(|_error| ())?;
         accepted.ticks.insert(tick);
     }
     let value = i64::from(accepted.messages);
     let message = vec![PointSample::good(2, value)];
-    recorder.record_message(MESSAGES, before + 300, message, None).await.map_err(|_error| ())?;
+    recorder
+        .record_message(MESSAGES, before + 300, message, None)
+        .await
+        .map_err(|_error| ())?;
     accepted.messages += 1;
     recorder.tend().await.map_err(|_error| ())?;
     site.left.take_from(recorder).await;
@@ -68,10 +82,18 @@ async fn run_case(step: Step, strike: Strike, from: u32, times: u32) {
     // The first segment is sealed without faults, so that every fault meets a log.
     let mut recorder = site.start().await;
     for _ in 0..6 {
-        second(&mut recorder, &mut site, &mut accepted).await.unwrap();
+        second(&mut recorder, &mut site, &mut accepted)
+            .await
+            .unwrap();
     }
     drop(recorder);
-    site.faults = Arc::new(Plan { step, strike, from, times, seen: AtomicU32::new(0) });
+    site.faults = Arc::new(Plan {
+        step,
+        strike,
+        from,
+        times,
+        seen: AtomicU32::new(0),
+    });
     let mut died = 0;
     for _round in 0..4 {
         let Ok(mut recorder) = site.try_start().await else {
@@ -79,7 +101,10 @@ async fn run_case(step: Step, strike: Strike, from: u32, times: u32) {
             continue;
         };
         for _ in 0..12 {
-            if second(&mut recorder, &mut site, &mut accepted).await.is_err() {
+            if second(&mut recorder, &mut site, &mut accepted)
+                .await
+                .is_err()
+            {
                 died += 1;
                 break;
             }
@@ -88,25 +113,43 @@ async fn run_case(step: Step, strike: Strike, from: u32, times: u32) {
         drop(recorder);
     }
     site.faults = Arc::new(NoFaults);
-    let mut recorder = site.try_start().await.unwrap_or_else(|error| panic!("{name}: {error}"));
+    let mut recorder = site
+        .try_start()
+        .await
+        .unwrap_or_else(|error| panic!("{name}: {error}"));
     for _ in 0..3 {
-        second(&mut recorder, &mut site, &mut accepted).await.unwrap();
+        second(&mut recorder, &mut site, &mut accepted)
+            .await
+            .unwrap();
     }
-    recorder.close().await.unwrap_or_else(|error| panic!("{name}: {error}"));
+    recorder
+        .close()
+        .await
+        .unwrap_or_else(|error| panic!("{name}: {error}"));
     let applied = site.whole().await;
     if strike == Strike::Die {
         assert!(died > 0, "{name}: the plan never struck");
     }
     let parts = partition(&applied, POLLED);
-    assert!(parts.windows(2).all(|pair| pair[0].1 == pair[1].0), "{name}: {parts:?}");
+    assert!(
+        parts.windows(2).all(|pair| pair[0].1 == pair[1].0),
+        "{name}: {parts:?}"
+    );
     let mut sealed = BTreeSet::new();
     let mut messages = Vec::new();
-    for segment in applied.iter().filter_map(|applied| applied.segment.as_ref()) {
+    for segment in applied
+        .iter()
+        .filter_map(|applied| applied.segment.as_ref())
+    {
         let column = &segment.columns[0];
         if segment.ticks.stream == POLLED {
             for (sample, tick) in (segment.ticks.first..segment.ticks.end()).enumerate() {
                 if column.quality(sample) == Quality::GOOD {
-                    assert_eq!(column.values[sample], i64::try_from(tick).unwrap(), "{name}");
+                    assert_eq!(
+                        column.values[sample],
+                        i64::try_from(tick).unwrap(),
+                        "{name}"
+                    );
                     sealed.insert(tick);
                 }
             }
@@ -115,11 +158,17 @@ async fn run_case(step: Step, strike: Strike, from: u32, times: u32) {
         }
     }
     let lost: Vec<_> = accepted.ticks.difference(&sealed).collect();
-    assert!(lost.is_empty(), "{name}: accepted ticks are not in the log: {lost:?}");
+    assert!(
+        lost.is_empty(),
+        "{name}: accepted ticks are not in the log: {lost:?}"
+    );
     // A message that the recorder refused may have been written all the same; none may be missing.
     let distinct: BTreeSet<i64> = messages.iter().copied().collect();
     let expected: BTreeSet<i64> = (0..i64::from(accepted.messages)).collect();
-    assert!(distinct.is_superset(&expected), "{name}: messages {messages:?}");
+    assert!(
+        distinct.is_superset(&expected),
+        "{name}: messages {messages:?}"
+    );
 }
 
 async fn run_steps(steps: &[Step]) {
@@ -162,16 +211,35 @@ async fn a_file_that_fails_twice_is_set_aside_and_named() {
             let mut accepted = Accepted::default();
             let mut recorder = site.start().await;
             for _ in 0..12 {
-                second(&mut recorder, &mut site, &mut accepted).await.unwrap();
+                second(&mut recorder, &mut site, &mut accepted)
+                    .await
+                    .unwrap();
             }
             drop(recorder);
-            let plan = Plan { step, strike, from: 3, times, seen: AtomicU32::new(0) };
+            let plan = Plan {
+                step,
+                strike,
+                from: 3,
+                times,
+                seen: AtomicU32::new(0),
+            };
             site.faults = Arc::new(plan);
             let mut recorder = site.start().await;
             for _ in 0..25 {
-                second(&mut recorder, &mut site, &mut accepted).await.unwrap();
+                second(&mut recorder, &mut site, &mut accepted)
+                    .await
+                    .unwrap();
             }
             recorder.close().await.unwrap();
+            // Also what the set-aside file held before is still part of the whole.
+            site.whole().await;
+            site.start().await.close().await.unwrap();
+            let applied = site.whole().await;
+            let parts = partition(&applied, POLLED);
+            assert!(
+                parts.windows(2).all(|pair| pair[0].1 == pair[1].0),
+                "{parts:?}"
+            );
             let set_aside = std::fs::read_dir(site.dir.path().join("quarantine"))
                 .map(|entries| entries.count())
                 .unwrap_or(0);

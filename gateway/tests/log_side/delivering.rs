@@ -32,7 +32,13 @@ async fn fixture() -> Fixture {
     seconds(&mut recorder, &site.clock, 45).await;
     let outcome = Outcome::load(site.dir.path());
     let delivery = delivery(&site, &collector, &recorder, &outcome, collector.pin);
-    Fixture { site, collector, recorder, outcome, delivery }
+    Fixture {
+        site,
+        collector,
+        recorder,
+        outcome,
+        delivery,
+    }
 }
 
 fn delivery(
@@ -46,8 +52,14 @@ fn delivery(
     let token = Some(TOKEN.to_owned());
     let origin = &site.settings.origin;
     Delivery::new(DeliveryParts {
-        collector: client::Collector::new(&collector.config(), origin, Some(pin), token, clock.clone())
-            .unwrap(),
+        collector: client::Collector::new(
+            &collector.config(),
+            origin,
+            Some(pin),
+            token,
+            clock.clone(),
+        )
+        .unwrap(),
         origin: origin.clone(),
         witness: collector.witness.clone(),
         reader: recorder.reader(),
@@ -101,11 +113,19 @@ async fn everything_sealed_arrives_in_order_and_is_remembered_as_acknowledged() 
 async fn a_collector_that_is_busy_lost_or_talks_nonsense_costs_nothing() {
     let mut f = fixture().await;
     drain(&mut f.delivery).await;
-    for mood in [Mood::Busy, Mood::Nonsense, Mood::AnswerLost, Mood::WrongKey, Mood::OtherCheckpoint] {
+    for mood in [
+        Mood::Busy,
+        Mood::Nonsense,
+        Mood::AnswerLost,
+        Mood::WrongKey,
+        Mood::OtherCheckpoint,
+    ] {
         seconds(&mut f.recorder, &f.site.clock, 20).await;
         let before = f.outcome.snapshot().acknowledged;
         f.collector.set(mood);
-        let Progress::Wait(ms) = f.delivery.step().await else { panic!("{mood:?} was accepted") };
+        let Progress::Wait(ms) = f.delivery.step().await else {
+            panic!("{mood:?} was accepted")
+        };
         assert!(ms <= 60_000, "{mood:?}: {ms}");
         if mood == Mood::Busy {
             assert!(ms >= 7_000, "Retry-After counts");
@@ -147,7 +167,13 @@ async fn a_permanent_refusal_stops_sending_for_an_hour_and_shows_its_reason() {
     f.collector.set(Mood::Refuses);
     assert_eq!(f.delivery.step().await, Progress::Wait(3_600_000));
     let status = f.outcome.snapshot();
-    assert!(status.refused && status.error.unwrap().contains("this log belongs to no site"));
+    assert!(
+        status.refused
+            && status
+                .error
+                .unwrap()
+                .contains("this log belongs to no site")
+    );
     let size = f.recorder.status().size;
     seconds(&mut f.recorder, &f.site.clock, 20).await;
     assert!(f.recorder.status().size > size, "sealing goes on");
@@ -164,7 +190,10 @@ async fn a_collector_that_is_ahead_or_elsewhere_is_named_and_nothing_is_sent() {
     let mut other = Site::new(ManualClock::trusted(MARCH, 5_000));
     other.os_boot = "another machine".to_owned();
     std::fs::remove_dir_all(other.dir.path().join("keys")).unwrap();
-    copy_dir(&f.site.dir.path().join("keys"), &other.dir.path().join("keys"));
+    copy_dir(
+        &f.site.dir.path().join("keys"),
+        &other.dir.path().join("keys"),
+    );
     let recorder = other.start().await;
     let outcome = Outcome::load(other.dir.path());
     let mut delivery = delivery(&other, &f.collector, &recorder, &outcome, f.collector.pin);
@@ -190,7 +219,10 @@ fn copy_dir(from: &std::path::Path, to: &std::path::Path) {
 
 #[tokio::test]
 async fn a_wrong_pin_never_sends_a_byte_also_in_1970() {
-    for clock in [ManualClock::unset(20_000), ManualClock::trusted(MARCH, 20_000)] {
+    for clock in [
+        ManualClock::unset(20_000),
+        ManualClock::trusted(MARCH, 20_000),
+    ] {
         let site = Site::new(clock);
         let collector = Collector::start(&site.settings.origin).await;
         let recorder = site.start().await;
@@ -285,9 +317,14 @@ async fn live_values_are_posted_fast_only_while_somebody_watches() {
     let clock = Arc::new(site.clock.clone());
     let token = Some(TOKEN.to_owned());
     let origin = &site.settings.origin;
-    let client =
-        client::Collector::new(&collector.config(), origin, Some(collector.pin), token, clock.clone())
-            .unwrap();
+    let client = client::Collector::new(
+        &collector.config(),
+        origin,
+        Some(collector.pin),
+        token,
+        clock.clone(),
+    )
+    .unwrap();
     let live_table = Arc::new(LiveTable::new(table()));
     let released = tokio::sync::watch::Sender::new(0);
     let watching = tokio::sync::watch::Sender::new(0);

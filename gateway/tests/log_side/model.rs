@@ -63,7 +63,10 @@ async fn history(seed: u64) {
                 site.clock.advance(random.below(400));
                 let sample = vec![PointSample::good(2, model.next_message)];
                 let now = site.clock.monotonic_ms();
-                running.record_message(MESSAGES, now, sample, None).await.unwrap();
+                running
+                    .record_message(MESSAGES, now, sample, None)
+                    .await
+                    .unwrap();
                 model.messages.push_back(model.next_message);
                 model.next_message += 1;
             }
@@ -98,13 +101,20 @@ async fn history(seed: u64) {
     let applied = site.whole().await;
     for stream in [POLLED, MESSAGES] {
         let parts = partition(&applied, stream);
-        assert!(parts.windows(2).all(|pair| pair[0].1 == pair[1].0), "{parts:?}");
+        assert!(
+            parts.windows(2).all(|pair| pair[0].1 == pair[1].0),
+            "{parts:?}"
+        );
     }
     for segment in applied.iter().filter_map(|step| step.segment.as_ref()) {
         let column = &segment.columns[0];
         for (sample, value) in column.values.iter().enumerate() {
             if segment.ticks.stream == MESSAGES {
-                assert_eq!(model.messages.pop_front(), Some(*value), "messages in order, once");
+                assert_eq!(
+                    model.messages.pop_front(),
+                    Some(*value),
+                    "messages in order, once"
+                );
             } else if column.quality(sample) == Quality::GOOD {
                 let tick = segment.ticks.first + u64::try_from(sample).unwrap();
                 assert_eq!(model.ticks.pop_front(), Some(tick), "ticks in order, once");
@@ -114,8 +124,16 @@ async fn history(seed: u64) {
             }
         }
     }
-    assert!(model.ticks.is_empty(), "accepted but not sealed: {:?}", model.ticks);
-    assert!(model.messages.is_empty(), "accepted but not sealed: {:?}", model.messages);
+    assert!(
+        model.ticks.is_empty(),
+        "accepted but not sealed: {:?}",
+        model.ticks
+    );
+    assert!(
+        model.messages.is_empty(),
+        "accepted but not sealed: {:?}",
+        model.messages
+    );
 }
 
 #[tokio::test]

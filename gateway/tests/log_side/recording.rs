@@ -29,8 +29,15 @@ async fn segments_end_at_their_multiples_and_hold_what_was_read() {
         (first + 20, first + 28, None, Some(0)),
     ];
     assert_eq!(partition(&applied, POLLED), expected);
-    assert_eq!(partition(&applied, MESSAGES), expected, "silence is stated, too");
-    assert_eq!(controls(&applied), [kind::GENESIS, kind::SOFTWARE, kind::CONFIG]);
+    assert_eq!(
+        partition(&applied, MESSAGES),
+        expected,
+        "silence is stated, too"
+    );
+    assert_eq!(
+        controls(&applied),
+        [kind::GENESIS, kind::SOFTWARE, kind::CONFIG]
+    );
     for segment in applied.iter().filter_map(|step| step.segment.as_ref()) {
         for column in &segment.columns {
             assert!(column.all_good());
@@ -69,14 +76,19 @@ async fn a_missed_tick_is_a_quality_and_a_stop_is_a_gap() {
             (first + 113, first + 115, None, Some(0)),
         ]
     );
-    let segment = applied.iter().filter_map(|step| step.segment.as_ref()).find(|segment| {
-        segment.ticks.stream == POLLED && segment.ticks.first == first
-    });
+    let segment = applied
+        .iter()
+        .filter_map(|step| step.segment.as_ref())
+        .find(|segment| segment.ticks.stream == POLLED && segment.ticks.first == first);
     let column = &segment.unwrap().columns[0];
     let qualities: Vec<Quality> = (0..10).map(|sample| column.quality(sample)).collect();
     for (sample, quality) in qualities.into_iter().enumerate() {
         let missed = (4..7).contains(&sample);
-        let expected = if missed { Quality::NOT_POLLED } else { Quality::GOOD };
+        let expected = if missed {
+            Quality::NOT_POLLED
+        } else {
+            Quality::GOOD
+        };
         assert_eq!(quality, expected, "sample {sample}");
     }
 }
@@ -95,22 +107,38 @@ async fn a_restart_of_machine_or_process_names_its_gap() {
         drop(recorder);
         site.clock.advance(60_000);
         let applied = site.whole().await;
-        let last_gap = partition(&applied, POLLED).into_iter().filter_map(|part| part.2).next_back();
+        let last_gap = partition(&applied, POLLED)
+            .into_iter()
+            .filter_map(|part| part.2)
+            .next_back();
         assert_eq!(last_gap, expected);
     }
     let recorder = site.start().await;
     recorder.close().await.unwrap();
     let parts = partition(&site.whole().await, POLLED);
-    let sampled: u64 = parts.iter().filter(|part| part.2.is_none()).map(|part| part.1 - part.0).sum();
-    assert_eq!(sampled, 21, "the journal's samples were sealed by the next start");
-    assert!(parts.windows(2).all(|pair| pair[0].1 == pair[1].0), "the partition is exact");
+    let sampled: u64 = parts
+        .iter()
+        .filter(|part| part.2.is_none())
+        .map(|part| part.1 - part.0)
+        .sum();
+    assert_eq!(
+        sampled, 21,
+        "the journal's samples were sealed by the next start"
+    );
+    assert!(
+        parts.windows(2).all(|pair| pair[0].1 == pair[1].0),
+        "the partition is exact"
+    );
 }
 
 #[tokio::test]
 async fn only_one_process_records_into_a_directory() {
     let site = Site::new(ManualClock::trusted(MARCH, 5_000));
     let recorder = site.start().await;
-    assert!(matches!(site.try_start().await, Err(RecorderError::Running(_))));
+    assert!(matches!(
+        site.try_start().await,
+        Err(RecorderError::Running(_))
+    ));
     recorder.close().await.unwrap();
     site.start().await.close().await.unwrap();
 }
@@ -129,21 +157,37 @@ async fn messages_keep_their_offsets_and_are_acknowledged_after_the_sync() {
     let now = site.clock.monotonic_ms();
     for (delay, value) in [(100, 1_013), (900, 1_014), (1_500, 1_015)] {
         let sample = PointSample::good(2, value);
-        recorder.record_message(MESSAGES, now + delay, vec![sample], ack()).await.unwrap();
+        recorder
+            .record_message(MESSAGES, now + delay, vec![sample], ack())
+            .await
+            .unwrap();
     }
-    assert_eq!(acknowledged.load(Ordering::SeqCst), 0, "nothing is durable yet");
+    assert_eq!(
+        acknowledged.load(Ordering::SeqCst),
+        0,
+        "nothing is durable yet"
+    );
     let mut text = PointSample::good(2, 0);
     text.value = SampleValue::Text(b"1.0155".to_vec());
-    recorder.record_message(MESSAGES, now + 1_600, vec![text], ack()).await.unwrap();
+    recorder
+        .record_message(MESSAGES, now + 1_600, vec![text], ack())
+        .await
+        .unwrap();
     second(&mut recorder, &site.clock).await.unwrap();
     second(&mut recorder, &site.clock).await.unwrap();
     assert_eq!(acknowledged.load(Ordering::SeqCst), 4);
     recorder.close().await.unwrap();
     let applied = site.whole().await;
     let segment = applied.iter().filter_map(|step| step.segment.as_ref());
-    let segment = segment.filter(|segment| segment.ticks.stream == MESSAGES).next().unwrap();
+    let segment = segment
+        .filter(|segment| segment.ticks.stream == MESSAGES)
+        .next()
+        .unwrap();
     let column = &segment.columns[0];
-    assert_eq!(column.offsets_ms.as_deref(), Some([100, 900, 1_500, 1_600].as_slice()));
+    assert_eq!(
+        column.offsets_ms.as_deref(),
+        Some([100, 900, 1_500, 1_600].as_slice())
+    );
     assert_eq!(column.values[..3], [1_013, 1_014, 1_015]);
     assert_eq!(column.quality(3), Quality::OFF_GRID);
     assert_eq!(column.texts.as_ref().unwrap()[3], b"1.0155");
@@ -157,11 +201,25 @@ async fn a_late_or_repeated_tick_changes_nothing() {
     let first = MARCH / 1000;
     for tick in [first + 3, first + 11] {
         let zero = vec![PointSample::good(0, 0), PointSample::good(1, 0)];
-        recorder.record(tick, TickSamples { stream: POLLED, samples: zero }).await.unwrap();
+        recorder
+            .record(
+                tick,
+                TickSamples {
+                    stream: POLLED,
+                    samples: zero,
+                },
+            )
+            .await
+            .unwrap();
     }
     assert_eq!(recorder.status().late_samples, 2);
     recorder.close().await.unwrap();
-    let last = site.whole().await.into_iter().filter_map(|step| step.segment).next_back();
+    let last = site
+        .whole()
+        .await
+        .into_iter()
+        .filter_map(|step| step.segment)
+        .next_back();
     assert!(last.is_some());
 }
 
@@ -176,7 +234,10 @@ async fn the_entry_key_changes_with_the_utc_day() {
     let recorder = site.start().await;
     recorder.close().await.unwrap();
     let applied = site.whole().await;
-    let keys = controls(&applied).into_iter().filter(|&control| control == kind::KEY_ADD).count();
+    let keys = controls(&applied)
+        .into_iter()
+        .filter(|&control| control == kind::KEY_ADD)
+        .count();
     assert_eq!(keys, 1, "once a day, also over a restart");
     let files: Vec<String> = std::fs::read_dir(site.log_dir())
         .unwrap()

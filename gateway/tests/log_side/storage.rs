@@ -25,7 +25,11 @@ async fn with_policy_stop_a_full_buffer_stops_recording_and_the_gap_says_why() {
     }
     let stopped_at = recorder.status().size;
     seconds(&mut recorder, &site.clock, 120).await;
-    assert_eq!(recorder.status().size, stopped_at, "nothing is recorded while there is no room");
+    assert_eq!(
+        recorder.status().size,
+        stopped_at,
+        "nothing is recorded while there is no room"
+    );
     // Restarted with a larger limit, as an operator would.
     drop(recorder);
     site.settings.limits.max_bytes = 10_000_000;
@@ -33,7 +37,10 @@ async fn with_policy_stop_a_full_buffer_stops_recording_and_the_gap_says_why() {
     seconds(&mut recorder, &site.clock, 30).await;
     recorder.close().await.unwrap();
     let parts = partition(&site.whole().await, POLLED);
-    assert!(parts.windows(2).all(|pair| pair[0].1 == pair[1].0), "{parts:?}");
+    assert!(
+        parts.windows(2).all(|pair| pair[0].1 == pair[1].0),
+        "{parts:?}"
+    );
     assert!(parts.iter().any(|part| part.2.is_some()));
 }
 
@@ -83,7 +90,10 @@ async fn with_policy_drop_oldest_payloads_go_and_are_declared_first() {
         }
         use gateway::clock::Clock as _;
         let now = site.clock.monotonic_ms();
-        recorder.record_message(MESSAGES, now, samples, None).await.unwrap();
+        recorder
+            .record_message(MESSAGES, now, samples, None)
+            .await
+            .unwrap();
         assert_eq!(recorder.status().stalled_since_ms, None, "it makes room");
     }
     recorder.close().await.unwrap();
@@ -100,12 +110,17 @@ async fn with_policy_drop_oldest_payloads_go_and_are_declared_first() {
         let is_data = matches!(step.entry.body, Body::Data { .. });
         if is_data && step.segment.is_none() {
             let index = step.entry.index;
-            let covered = declared.iter().any(|&(from, to)| (from..=to).contains(&index));
+            let covered = declared
+                .iter()
+                .any(|&(from, to)| (from..=to).contains(&index));
             assert!(covered, "the payload of {index} went without a word");
         }
     }
     let parts = partition(&applied, POLLED);
-    assert!(parts.iter().all(|part| part.2.is_none()), "recording never stopped");
+    assert!(
+        parts.iter().all(|part| part.2.is_none()),
+        "recording never stopped"
+    );
 }
 
 /// A file system of one megabyte; `None` where it cannot be mounted (needs root).
@@ -114,14 +129,20 @@ fn tiny_disk(path: &Path) -> Option<Mounted> {
         .args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"])
         .arg(path)
         .status();
-    mount.is_ok_and(|status| status.success()).then(|| Mounted(path.to_owned()))
+    mount
+        .is_ok_and(|status| status.success())
+        .then(|| Mounted(path.to_owned()))
 }
 
 struct Mounted(std::path::PathBuf);
 
 impl Drop for Mounted {
     fn drop(&mut self) {
-        Command::new("umount").arg("-l").arg(&self.0).status().unwrap();
+        Command::new("umount")
+            .arg("-l")
+            .arg(&self.0)
+            .status()
+            .unwrap();
     }
 }
 
@@ -132,7 +153,12 @@ async fn a_disk_that_is_really_full_corrupts_nothing() {
     let saved: Vec<_> = std::fs::read_dir(&keys)
         .unwrap()
         .map(|entry| entry.unwrap().path())
-        .map(|path| (path.file_name().unwrap().to_owned(), std::fs::read(&path).unwrap()))
+        .map(|path| {
+            (
+                path.file_name().unwrap().to_owned(),
+                std::fs::read(&path).unwrap(),
+            )
+        })
         .collect();
     let Some(mounted) = tiny_disk(site.dir.path()) else {
         eprintln!("skipped: no tmpfs can be mounted here; the byte limit is tested instead");
@@ -185,15 +211,25 @@ async fn an_unreadable_older_file_is_set_aside_and_the_log_goes_on() {
     seconds(&mut recorder, &site.clock, 10).await;
     assert!(recorder.status().size > size);
     recorder.close().await.unwrap();
-    assert!(site.dir.path().join("quarantine/0001-log-2026-02-28.db").exists());
+    assert!(
+        site.dir
+            .path()
+            .join("quarantine/0001-log-2026-02-28.db")
+            .exists()
+    );
     let mut reader = LogReader::of_dir(&site.log_dir()).await.unwrap();
     let (first, end) = reader.bounds();
     let rows = reader.rows(first, end, 10_000, usize::MAX).await.unwrap();
     let named = rows.iter().any(|row| {
         let entry = evidence::entry::Entry::parse(&row.entry).unwrap().entry;
         match entry.body {
-            Body::Control { kind: kind::ANNOTATION, body } => {
-                let evidence::entry::ControlBody::Inline(bytes) = body else { return false };
+            Body::Control {
+                kind: kind::ANNOTATION,
+                body,
+            } => {
+                let evidence::entry::ControlBody::Inline(bytes) = body else {
+                    return false;
+                };
                 String::from_utf8_lossy(&bytes).contains("log-2026-02-28.db")
             }
             _ => false,
@@ -236,8 +272,9 @@ async fn a_changed_byte_in_the_newest_file_is_found_at_the_start() {
     let mut bytes = std::fs::read(&newest).unwrap();
     let payload = row.payload.unwrap();
     // Every copy: a page may hold stale ones beside the row.
-    let copies: Vec<usize> =
-        (0..bytes.len() - payload.len()).filter(|&at| bytes[at..].starts_with(&payload)).collect();
+    let copies: Vec<usize> = (0..bytes.len() - payload.len())
+        .filter(|&at| bytes[at..].starts_with(&payload))
+        .collect();
     for at in copies {
         bytes[at + 8] ^= 1;
     }

@@ -8,9 +8,7 @@ use evidence::chain::{Applied, Chain};
 use evidence::decimal::Decimal;
 use evidence::entry::{Body, GapReason};
 use evidence::hash::{Hash, Origin};
-use evidence::measurement::{
-    Device, MeasurementConfig, Point, PointKind, Source, Stream, Table,
-};
+use evidence::measurement::{Device, MeasurementConfig, Point, PointKind, Source, Stream, Table};
 use evidence::value::{Format, Kind, Order};
 use gateway::buffer::{LogReader, SpaceLimits};
 use gateway::clock::{Clock, ManualClock};
@@ -59,7 +57,10 @@ impl Site {
             },
             policy: FullPolicy::Stop,
             keep_days: 400,
-            software: Software { version: "test 1".to_owned(), binary: Hash([7; 32]) },
+            software: Software {
+                version: "test 1".to_owned(),
+                binary: Hash([7; 32]),
+            },
         };
         Self {
             dir,
@@ -113,7 +114,11 @@ impl Left {
             for row in reader.rows(index, released, 500, usize::MAX).await.unwrap() {
                 let bytes = (row.entry, row.payload, row.checkpoint);
                 let first = self.0.entry(row.index).or_insert_with(|| bytes.clone());
-                assert!(*first == bytes, "index {} left with two different contents", row.index);
+                assert!(
+                    *first == bytes,
+                    "index {} left with two different contents",
+                    row.index
+                );
                 index = row.index + 1;
             }
         }
@@ -124,7 +129,6 @@ impl Left {
         let released = *recorder.released().borrow();
         self.take(&mut recorder.reader(), released).await;
     }
-
 }
 
 /// Verifies the log in a directory from index 0.
@@ -135,7 +139,11 @@ pub(crate) async fn whole(log_dir: &Path, origin: &Origin) -> Vec<Applied> {
     let mut chain = Chain::new(origin.clone());
     let mut applied = Vec::new();
     while chain.size() < end {
-        for row in reader.rows(chain.size(), end, 1000, usize::MAX).await.unwrap() {
+        for row in reader
+            .rows(chain.size(), end, 1000, usize::MAX)
+            .await
+            .unwrap()
+        {
             let step = chain.apply(&row.entry, row.payload.as_deref());
             applied.push(step.unwrap_or_else(|error| panic!("entry {}: {error}", row.index)));
         }
@@ -149,12 +157,27 @@ pub(crate) fn table() -> MeasurementConfig {
         protocol: protocol.to_owned(),
         unit_id: (protocol == "modbus-tcp").then_some(1),
         template: None,
-        path: if protocol == "mqtt" { "broker" } else { "meter" }.to_owned(),
+        path: if protocol == "mqtt" {
+            "broker"
+        } else {
+            "meter"
+        }
+        .to_owned(),
     };
     MeasurementConfig {
         streams: vec![
-            Stream { id: POLLED, tick_ms: 1000, first_tick: 0, messages: false },
-            Stream { id: MESSAGES, tick_ms: 1000, first_tick: 0, messages: true },
+            Stream {
+                id: POLLED,
+                tick_ms: 1000,
+                first_tick: 0,
+                messages: false,
+            },
+            Stream {
+                id: MESSAGES,
+                tick_ms: 1000,
+                first_tick: 0,
+                messages: true,
+            },
         ],
         devices: vec![device("meter-1", "modbus-tcp"), device("broker", "mqtt")],
         points: vec![
@@ -171,8 +194,15 @@ fn register(name: &str, address: u16, kind: Kind, point_kind: PointKind) -> Poin
         name: name.to_owned(),
         stream: POLLED,
         device: 0,
-        source: Source::Modbus { table: Table::Holding, address, words },
-        format: Format { kind, order: Order::Abcd },
+        source: Source::Modbus {
+            table: Table::Holding,
+            address,
+            words,
+        },
+        format: Format {
+            kind,
+            order: Order::Abcd,
+        },
         scale: Decimal::ONE,
         offset: Decimal::ZERO,
         decimals: 0,
@@ -190,8 +220,14 @@ fn message(name: &str) -> Point {
     Point {
         stream: MESSAGES,
         device: 1,
-        source: Source::Message { topic: "site/pressure".to_owned(), pointer: None },
-        format: Format { kind: Kind::Number, order: Order::Abcd },
+        source: Source::Message {
+            topic: "site/pressure".to_owned(),
+            pointer: None,
+        },
+        format: Format {
+            kind: Kind::Number,
+            order: Order::Abcd,
+        },
         decimals: 2,
         unit: "bar".to_owned(),
         stale_after_s: Some(60),
@@ -204,11 +240,17 @@ pub(crate) fn samples(tick: u64) -> TickSamples {
     let energy = i64::try_from(tick % 4_000_000_000).unwrap();
     let power = i64::try_from(tick % 30_000).unwrap();
     let samples = vec![PointSample::good(0, energy), PointSample::good(1, power)];
-    TickSamples { stream: POLLED, samples }
+    TickSamples {
+        stream: POLLED,
+        samples,
+    }
 }
 
 /// Lets one second pass and records the tick that ended, as the run loop does.
-pub(crate) async fn second(recorder: &mut Recorder, clock: &ManualClock) -> Result<(), RecorderError> {
+pub(crate) async fn second(
+    recorder: &mut Recorder,
+    clock: &ManualClock,
+) -> Result<(), RecorderError> {
     let axis = recorder.axes().borrow().streams.get(&POLLED).copied();
     let before = clock.monotonic_ms();
     clock.advance(1000);
@@ -248,5 +290,8 @@ pub(crate) fn partition(
 
 /// The control kinds in their order.
 pub(crate) fn controls(applied: &[Applied]) -> Vec<u64> {
-    applied.iter().filter_map(|step| step.control.as_ref().map(|control| control.kind())).collect()
+    applied
+        .iter()
+        .filter_map(|step| step.control.as_ref().map(|control| control.kind()))
+        .collect()
 }

@@ -28,9 +28,19 @@ async fn several_boots_in_1970_seal_and_the_last_is_placed_when_time_comes() {
 
     let applied = site.whole().await;
     let parts = partition(&applied, POLLED);
-    assert!(parts.iter().all(|part| part.2.is_none()), "no gap is claimed without time: {parts:?}");
-    assert!(parts.windows(2).all(|pair| pair[0].1 == pair[1].0), "the axis goes on: {parts:?}");
-    let unplaced: u64 = parts.iter().filter(|part| part.3.is_none()).map(|part| part.1 - part.0).sum();
+    assert!(
+        parts.iter().all(|part| part.2.is_none()),
+        "no gap is claimed without time: {parts:?}"
+    );
+    assert!(
+        parts.windows(2).all(|pair| pair[0].1 == pair[1].0),
+        "the axis goes on: {parts:?}"
+    );
+    let unplaced: u64 = parts
+        .iter()
+        .filter(|part| part.3.is_none())
+        .map(|part| part.1 - part.0)
+        .sum();
     assert_eq!(unplaced, 17 + 17 + 25);
     let event = applied
         .iter()
@@ -41,24 +51,39 @@ async fn several_boots_in_1970_seal_and_the_last_is_placed_when_time_comes() {
         .unwrap();
     assert_eq!(event.source, ClockStatus::Ntp);
     // Tick 34 of the axis began 25 s before the time came: at 23:59:35.4.
-    let placed: Vec<_> = event.placed.iter().filter(|placed| placed.stream == POLLED).collect();
+    let placed: Vec<_> = event
+        .placed
+        .iter()
+        .filter(|placed| placed.stream == POLLED)
+        .collect();
     assert_eq!(placed.len(), 1);
     let (from, to) = (placed[0].from, placed[0].to);
     let first_of_boot_c = applied
         .iter()
-        .find(|step| step.entry.ticks().is_some_and(|t| t.stream == POLLED && t.first == 34))
+        .find(|step| {
+            step.entry
+                .ticks()
+                .is_some_and(|t| t.stream == POLLED && t.first == 34)
+        })
         .unwrap();
     assert_eq!(from, first_of_boot_c.entry.index);
     assert!(to < u64::try_from(applied.len()).unwrap());
     let time = (34 + placed[0].shift) * 1000;
     let truth = i64::try_from(MARCH).unwrap() + 400 - 25_000;
-    assert!((time - truth).abs() <= 500, "placed at {time}, was at {truth}");
+    assert!(
+        (time - truth).abs() <= 500,
+        "placed at {time}, was at {truth}"
+    );
     let after = parts.last().unwrap();
     let shift = after.3.unwrap();
     let first_after = parts.iter().find(|part| part.3.is_some()).unwrap();
     let begins = (i64::try_from(first_after.0).unwrap() + shift) * 1000;
     // The recorder looked a second later, at 1.4 s.
-    assert_eq!(begins, i64::try_from(MARCH).unwrap() + 2_000, "the first whole second from then on");
+    assert_eq!(
+        begins,
+        i64::try_from(MARCH).unwrap() + 2_000,
+        "the first whole second from then on"
+    );
 }
 
 #[tokio::test]
@@ -82,9 +107,16 @@ async fn samples_of_a_trusted_run_keep_their_place_when_the_next_start_has_no_ti
             _ => None,
         })
         .unwrap();
-    let placed: Vec<_> = event.placed.iter().filter(|placed| placed.stream == POLLED).collect();
+    let placed: Vec<_> = event
+        .placed
+        .iter()
+        .filter(|placed| placed.stream == POLLED)
+        .collect();
     assert_eq!(placed.len(), 2, "{placed:?}");
-    assert_eq!(placed[0].shift, 0, "taken under trusted time, sealed without");
+    assert_eq!(
+        placed[0].shift, 0,
+        "taken under trusted time, sealed without"
+    );
     let recovered = &applied[usize::try_from(placed[0].from).unwrap()];
     let ticks = recovered.entry.ticks().unwrap();
     assert_eq!((ticks.first, ticks.count), (MARCH / 1000 + 10, 5));
@@ -103,11 +135,15 @@ async fn samples_without_time_are_not_given_one_by_a_later_start() {
     recorder.close().await.unwrap();
     let applied = site.whole().await;
     let parts = partition(&applied, POLLED);
-    let unplaced: u64 = parts.iter().filter(|part| part.3.is_none()).map(|part| part.1 - part.0).sum();
+    let unplaced: u64 = parts
+        .iter()
+        .filter(|part| part.3.is_none())
+        .map(|part| part.1 - part.0)
+        .sum();
     assert_eq!(unplaced, 15);
-    let placed = applied.iter().any(|step| {
-        matches!(&step.control, Some(Control::Clock(event)) if !event.placed.is_empty())
-    });
+    let placed = applied.iter().any(
+        |step| matches!(&step.control, Some(Control::Clock(event)) if !event.placed.is_empty()),
+    );
     assert!(!placed, "another run's axis is not placed by this one");
     let first_placed = parts.iter().find(|part| part.3.is_some()).unwrap();
     let begins = (i64::try_from(first_placed.0).unwrap() + first_placed.3.unwrap()) * 1000;
@@ -130,11 +166,17 @@ async fn a_step_is_an_event_and_a_correction_is_not() {
     seconds(&mut recorder, &site.clock, 13).await;
     recorder.close().await.unwrap();
     let applied = site.whole().await;
-    let events = controls(&applied).into_iter().filter(|&control| control == kind::CLOCK).count();
+    let events = controls(&applied)
+        .into_iter()
+        .filter(|&control| control == kind::CLOCK)
+        .count();
     assert_eq!(events, 2);
     for stream in [POLLED, MESSAGES] {
         let parts = partition(&applied, stream);
-        assert!(parts.windows(2).all(|pair| pair[0].1 == pair[1].0), "{parts:?}");
+        assert!(
+            parts.windows(2).all(|pair| pair[0].1 == pair[1].0),
+            "{parts:?}"
+        );
         let shifts: Vec<i64> = parts.iter().map(|part| part.3.unwrap()).collect();
         let mut distinct = shifts.clone();
         distinct.dedup();
@@ -198,6 +240,9 @@ async fn a_log_begun_without_time_has_its_streams_placed_by_the_first_event() {
     seconds(&mut recorder, &site.clock, 3).await;
     recorder.close().await.unwrap();
     let applied = site.whole().await;
-    let events = controls(&applied).into_iter().filter(|&control| control == kind::CLOCK).count();
+    let events = controls(&applied)
+        .into_iter()
+        .filter(|&control| control == kind::CLOCK)
+        .count();
     assert_eq!(events, 1, "a restart with trusted time needs no new place");
 }

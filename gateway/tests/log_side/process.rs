@@ -1,0 +1,266 @@
+//! The real process: started, killed at any moment, stopped in order, asked for its status.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use evidence::entry::GapReason;
+use evidence::hash::Origin;
+use evidence::quality::Quality;
+use gateway::buffer::LogReader;
+
+use crate::support::{Left, partition, whole};
+
+const ORIGIN: &str = "example.com/gw/killed";
+
+/// A meter that answers function 3 with registers that hold their own address.
+fn meter() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            std::thread::spawn(move || {
+                let mut request = [0; 12];
+                while stream.read_exact(&mut request).is_ok() {
+                    let address = u16::from_be_bytes([request[8], request[9]]);
+                    let count = u16::from_be_bytes([request[10], request[11]]);
+                    let bytes = u8::try_from(count * 2).unwrap();
+                    let mut answer = request[..4].to_vec();
+                    answer.extend((u16::from(bytes) + 3).to_be_bytes());
+                    answer.extend([request[6], request[7], bytes]);
+                    (address..address + count).for_each(|a| answer.extend(a.to_be_bytes()));
+                    if stream.write_all(&answer).is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+    });
+    port
+}
+
+struct Gateway {
+    dir: tempfile::TempDir,
+}
+
+impl Gateway {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let port = meter();
+        let config = format!(
+            "[gateway]\norigin = \"{ORIGIN}\"\ndata_dir = \"data\"\nsegment_s = 10\n\
+             sync_interval_s = 1\n\n[clock]\nsource = \"system\"\n\n\
+             [[modbus]]\nname = \"meter\"\nhost = \"127.0.0.1\"\nport = {port}\nunit_id = 1\n\
+             address_base = \"pdu\"\npath = \"meter\"\n\n\
+             [[modbus.point]]\nname = \"energy\"\ntable = \"holding\"\naddress = 100\n\
+             type = \"u32\"\ndecimals = 0\nunit = \"kWh\"\nkind = \"register\"\ninterval_s = 1\n"
+        );
+        let path = dir.path().join("gateway.toml");
+        gateway::durable::write_file(&path, config.as_bytes(), gateway::durable::Access::All)
+            .unwrap();
+        Self { dir }
+    }
+
+    fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_fieldseal-gateway"));
+        command
+            .arg("--config")
+            .arg(self.dir.path().join("gateway.toml"))
+            .args(words);
+        command.stdin(Stdio::null());
+        command
+    }
+
+    fn output(&self, words: &[&str]) -> Output {
+        self.command(words).output().unwrap()
+    }
+
+    fn start(&self) -> Child {
+        self.command(&["run"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap()
+    }
+
+    fn data(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+}
+
+async fn log_size(data: &Path) -> u64 {
+    match LogReader::of_dir(&data.join("log")).await {
+        Ok(reader) => reader.bounds().1,
+        Err(_) => 0,
+    }
+}
+
+async fn wait_for(what: &str, data: &Path, size: u64) {
+    let deadline = Instant::now() + Duration::from_secs(40);
+    while log_size(data).await < size {
+        assert!(Instant::now() < deadline, "never came: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kill_9_at_any_moment_leaves_a_log_that_goes_on() {
+    let gateway = Gateway::new();
+    assert!(gateway.output(&["init"]).status.success());
+    let origin = Origin::parse(ORIGIN).unwrap();
+    let mut left = Left::default();
+    let mut random = 0x2545_f491_4f6c_dd1d_u64 ^ u64::from(std::process::id());
+    eprintln!("delays from {random}");
+    for _round in 0..12 {
+        let before = log_size(&gateway.data()).await;
+        let mut child = gateway.start();
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        // From within the start to a second and a half into recording.
+        tokio::time::sleep(Duration::from_millis(random % 1_500)).await;
+        // Read beside the running process: what is committed could leave at any moment.
+        let mut reader = LogReader::of_dir(&gateway.data().join("log"))
+            .await
+            .unwrap();
+        let committed = reader.bounds().1;
+        left.take(&mut reader, committed).await;
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(
+            log_size(&gateway.data()).await >= before,
+            "the log never gets shorter"
+        );
+    }
+    let before = log_size(&gateway.data()).await;
+    let mut child = gateway.start();
+    wait_for("a segment after the kills", &gateway.data(), before + 2).await;
+    terminate(&child);
+    assert!(
+        child.wait().unwrap().success(),
+        "an orderly stop ends with 0"
+    );
+    let applied = whole(&gateway.data().join("log"), &origin).await;
+    let mut reader = LogReader::of_dir(&gateway.data().join("log"))
+        .await
+        .unwrap();
+    left.take(&mut reader, u64::try_from(applied.len()).unwrap())
+        .await;
+    let parts = partition(&applied, 1);
+    assert!(
+        parts.windows(2).all(|pair| pair[0].1 == pair[1].0),
+        "{parts:?}"
+    );
+    assert!(parts.iter().any(|part| part.2 == Some(GapReason::Startup)));
+    let mut good = 0;
+    for segment in applied.iter().filter_map(|step| step.segment.as_ref()) {
+        let column = &segment.columns[0];
+        for (sample, value) in column.values.iter().enumerate() {
+            if column.quality(sample) == Quality::GOOD {
+                assert_eq!(
+                    *value,
+                    (100 << 16) + 101,
+                    "registers hold their own address"
+                );
+                good += 1;
+            }
+        }
+    }
+    assert!(good > 3, "something was read in between: {good}");
+}
+
+fn terminate(child: &Child) {
+    let status = Command::new("kill")
+        .arg("-TERM")
+        .arg(child.id().to_string())
+        .status()
+        .unwrap();
+    assert!(status.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_commands_of_a_new_device_say_what_they_do() {
+    let gateway = Gateway::new();
+    let run = gateway.output(&["run"]);
+    let text = String::from_utf8_lossy(&run.stderr).into_owned();
+    assert_eq!(run.status.code(), Some(1));
+    assert!(text.contains("fieldseal-gateway init"), "{text}");
+
+    let init = gateway.output(&["init"]);
+    let text = String::from_utf8_lossy(&init.stdout).into_owned();
+    assert!(
+        init.status.success() && text.contains(&format!("{ORIGIN}+")),
+        "{text}"
+    );
+    let again = gateway.output(&["init"]);
+    assert_eq!(again.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&again.stderr).contains("never begun twice"));
+
+    let enroll = gateway.output(&["enroll", "fs1.wrong"]);
+    assert_eq!(
+        enroll.status.code(),
+        Some(64),
+        "no [collector] is configured"
+    );
+
+    let mut child = gateway.start();
+    wait_for("the configuration", &gateway.data(), 3).await;
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let status = loop {
+        let json = gateway.output(&["status", "--json"]);
+        let status: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+        if status["points"]
+            .as_array()
+            .is_some_and(|points| !points.is_empty())
+        {
+            break status;
+        }
+        assert!(
+            Instant::now() < deadline,
+            "no value was ever shown: {status}"
+        );
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    assert_eq!(status["running"], true);
+    assert_eq!(status["points"][0]["value"], "6553701");
+    assert_eq!(status["clock"], "free-running");
+    let second = gateway.output(&["run"]);
+    assert_eq!(second.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&second.stderr).contains("another process"));
+    terminate(&child);
+    assert!(child.wait().unwrap().success());
+
+    let status = gateway.output(&["status"]);
+    let text = String::from_utf8_lossy(&status.stdout).into_owned();
+    assert!(
+        text.contains("not running") && text.contains("not enrolled"),
+        "{text}"
+    );
+    let verify = gateway.output(&["verify"]);
+    let text = String::from_utf8_lossy(&verify.stdout).into_owned();
+    assert!(
+        verify.status.success() && text.contains("every signature"),
+        "{text}"
+    );
+
+    for (words, code) in [
+        (vec!["--help"], 0),
+        (vec!["runn"], 64),
+        (vec!["read"], 64),
+        (vec!["status", "--yaml"], 64),
+    ] {
+        assert_eq!(
+            gateway.output(&words).status.code(),
+            Some(code),
+            "{words:?}"
+        );
+    }
+    let elsewhere = Command::new(env!("CARGO_BIN_EXE_fieldseal-gateway"))
+        .args(["--config", "/nonexistent.toml", "check"])
+        .output()
+        .unwrap();
+    assert_eq!(elsewhere.status.code(), Some(64));
+}
