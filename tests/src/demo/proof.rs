@@ -47,9 +47,9 @@ pub(super) async fn verify_and_alter(
     say(&indented(&verdict));
     ensure!(code == 0, "the bundle did not verify: exit code {code}");
     say(
-        "\nThe time bracket is as wide as the period, and the class is 1: nobody but this collector \
-         vouched, and only\nafterwards. A live site is cosigned within minutes; an independent witness \
-         makes it class 2.",
+        "\nThe whole period lies in one time bracket: nobody outside saw this log before today. So the \
+         class is 1: only\nthis collector vouched, and only afterwards. A live site is cosigned within \
+         minutes, and an independent witness\nmakes it class 2.",
     );
 
     super::heading("5. One byte is changed");
