@@ -5,6 +5,7 @@
 //! ([`registers`]); the sockets in front of them are real ([`modbus_server`], [`broker`],
 //! [`mqtt_publisher`], all of them together in [`plant`]), and some are other people's ([`peers`]).
 
+pub mod between;
 pub mod broker;
 pub mod commands;
 pub mod demo;
@@ -14,6 +15,7 @@ pub mod modbus_server;
 pub mod mqtt_publisher;
 pub mod peers;
 pub mod plant;
+pub mod processes;
 pub mod profile;
 pub mod registers;
 pub mod site;
