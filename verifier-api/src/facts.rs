@@ -158,6 +158,13 @@ impl Facts {
             .find(|config| config.index < index)
     }
 
+    /// The entry that first sealed a configuration with this stream.
+    pub(crate) fn introduced(&self, stream: u16) -> Option<u64> {
+        let mut configs = self.configs.iter();
+        let has = |config: &&Arc<ConfigInForce>| config.config.stream(stream).is_some();
+        configs.find(has).map(|config| config.index)
+    }
+
     /// The newest configuration.
     pub(crate) fn config(&self) -> Option<&Arc<ConfigInForce>> {
         self.configs.last()
@@ -176,9 +183,10 @@ impl Facts {
         )
     }
 
-    /// The shift that a later clock event gave to an entry that was sealed without a time.
+    /// The shift that a later clock event gave to an entry that was sealed without a time; the first
+    /// such event counts.
     pub(crate) fn placement(&self, stream: u16, index: u64) -> Option<i64> {
-        let mut placed = self.placed.iter().rev();
+        let mut placed = self.placed.iter();
         let found = placed.find(|p| p.stream == stream && (p.from..=p.to).contains(&index));
         found.map(|placed| placed.shift)
     }

@@ -48,16 +48,11 @@ pub(crate) async fn span(store: &Store, log: &Log, start_ms: i64, end_ms: i64) -
     streams.sort_unstable();
     streams.dedup();
 
-    let mut first = None;
+    let mut first: Option<u64> = None;
     let mut needed = Some(0);
     for stream in &streams {
-        let around = start_ms.saturating_sub(BEFORE_MS)..end_ms;
-        let found = store
-            .segments_between(log.log, *stream, around, None, 1, false)
-            .await?;
-        if let Some(row) = found.first() {
-            first = Some(first.map_or(row.index, |least: u64| least.min(row.index)));
-        }
+        let begins = beginning(store, &facts, *stream, start_ms, end_ms).await?;
+        first = first.into_iter().chain(begins).min();
         let after = end_ms..end_ms.saturating_add(BEFORE_MS);
         let found = store
             .segments_between(log.log, *stream, after, None, 1, false)
@@ -79,15 +74,62 @@ pub(crate) async fn span(store: &Store, log: &Log, start_ms: i64, end_ms: i64) -
     Ok(span)
 }
 
-/// Takes the earliest kept checkpoint at or after the size needed, unless a later entry still says
-/// something about the entries before it.
+/// The entry from which on a stream is known for a period: one that begins before the period, or
+/// the configuration that brought the stream, if it began inside. None if it has nothing to do with
+/// the period.
+async fn beginning(
+    store: &Store,
+    facts: &Facts,
+    stream: u16,
+    start_ms: i64,
+    end_ms: i64,
+) -> Answer<Option<u64>> {
+    let around = start_ms.saturating_sub(BEFORE_MS)..end_ms;
+    let found = store
+        .segments_between(facts.log.log, stream, around, None, 1, false)
+        .await?;
+    let times = |row: &Row| row.segment.and_then(|segment| segment.time_ms);
+    if let Some(row) = found.first()
+        && times(row).is_some_and(|(from, _)| from < start_ms)
+    {
+        return Ok(Some(row.index));
+    }
+    // Nothing begins shortly before: there was a long gap, or no stream yet.
+    let mut end = found.first().map_or(facts.log.size, |row| row.index);
+    let least = facts.introduced(stream).unwrap_or(0);
+    while end > least {
+        let from = end.saturating_sub(PAGE.into()).max(least);
+        let rows = store.rows(facts.log.log, from..end, PAGE, false).await?;
+        let before = rows.iter().rev().find(|row| {
+            let ours = row.segment.is_some_and(|segment| segment.stream == stream);
+            ours && times(row).is_some_and(|(from, _)| from < start_ms)
+        });
+        if let Some(row) = before {
+            return Ok(Some(row.index));
+        }
+        end = from;
+    }
+    Ok(found.first().map(|_| least))
+}
+
+/// Takes an early kept checkpoint at or after the size needed, unless a later entry still says
+/// something about the entries before it. Of those of some days the one with most signatures, of
+/// equal ones the earliest: a verifier's policy must be met by it alone.
 async fn shorten(store: &Store, span: &mut Span, needed: u64) -> Answer<()> {
     use evidence::control::Control;
 
+    /// Kept are one an hour and one for each independent cosignature.
+    const NOTES: usize = 100;
+    let signatures = |note: &[u8]| Note::parse(note).map_or(0, |note| note.signatures.len());
     let notes = store
         .trail_notes_by_size(span.log.log, needed, span.size)
         .await?;
-    let Some(kept) = notes.into_iter().next() else {
+    let best = notes
+        .into_iter()
+        .take(NOTES)
+        .rev()
+        .max_by_key(|kept| signatures(&kept.note));
+    let Some(kept) = best.filter(|kept| signatures(&kept.note) >= signatures(&span.note)) else {
         return Ok(());
     };
     for row in control_rows(store, &span.log, span.size).await? {

@@ -1,4 +1,4 @@
-//! The page in a real browser, driven over the DevTools protocol on a pair of pipes.
+//! The page in a real browser, driven over the `DevTools` protocol on a pair of pipes.
 //!
 //! Set `FIELDSEAL_SKIP_CHROMIUM=1` to leave this out; `FIELDSEAL_SCREENSHOTS=<folder>` keeps what
 //! was seen.
@@ -40,7 +40,7 @@ fn program() -> Option<&'static str> {
     };
     ["chromium", "google-chrome"]
         .into_iter()
-        .find(|name| found(&name))
+        .find(|name| found(name))
 }
 
 impl Browser {
@@ -94,18 +94,18 @@ impl Browser {
             complaints: Vec::new(),
             _profile: profile,
         };
-        let target = browser.call("Target.createTarget", json!({ "url": "about:blank" }));
+        let target = browser.call("Target.createTarget", &json!({ "url": "about:blank" }));
         let attach = json!({ "targetId": target["targetId"], "flatten": true });
-        let session = browser.call("Target.attachToTarget", attach);
+        let session = browser.call("Target.attachToTarget", &attach);
         browser.session = session["sessionId"].as_str().map(str::to_owned);
         for domain in ["Runtime.enable", "Log.enable", "Page.enable"] {
-            browser.call(domain, json!({}));
+            browser.call(domain, &json!({}));
         }
         Some(browser)
     }
 
     /// Calls a method and returns its result; events on the way are looked at for complaints.
-    fn call(&mut self, method: &str, params: Value) -> Value {
+    fn call(&mut self, method: &str, params: &Value) -> Value {
         self.number += 1;
         let mut message = json!({ "id": self.number, "method": method, "params": params });
         if let Some(session) = &self.session {
@@ -141,7 +141,7 @@ impl Browser {
     fn evaluate(&mut self, expression: &str) -> Value {
         let asked =
             json!({ "expression": expression, "returnByValue": true, "awaitPromise": true });
-        let answer = self.call("Runtime.evaluate", asked);
+        let answer = self.call("Runtime.evaluate", &asked);
         assert!(
             answer["exceptionDetails"].is_null(),
             "{expression}: {answer}"
@@ -169,10 +169,10 @@ impl Browser {
     fn size(&mut self, width: u32, height: u32, mobile: bool, dark: bool) {
         let metrics =
             json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": mobile });
-        self.call("Emulation.setDeviceMetricsOverride", metrics);
+        self.call("Emulation.setDeviceMetricsOverride", &metrics);
         let scheme = if dark { "dark" } else { "light" };
         let media = json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] });
-        self.call("Emulation.setEmulatedMedia", media);
+        self.call("Emulation.setEmulatedMedia", &media);
     }
 
     /// Keeps what is seen, whole page, if a folder was named.
@@ -182,7 +182,7 @@ impl Browser {
         };
         let taken = self.call(
             "Page.captureScreenshot",
-            json!({ "captureBeyondViewport": true }),
+            &json!({ "captureBeyondViewport": true }),
         );
         let data = taken["data"].as_str().unwrap();
         let bytes = base64::engine::general_purpose::STANDARD
@@ -233,7 +233,7 @@ async fn the_page_shows_a_value_live_and_then_sealed_without_a_complaint() {
     // A link carries the token behind `#`; the page exchanges it for a session and leads on.
     browser.call(
         "Page.navigate",
-        json!({ "url": bed.url(&format!("/login#{token}")) }),
+        &json!({ "url": bed.url(&format!("/login#{token}")) }),
     );
     browser.wait("document.querySelector('h1').textContent === 'Demonstration solar plant'");
     browser.wait("document.getElementById('connection').textContent.startsWith('Connected')");
@@ -297,7 +297,7 @@ async fn the_page_shows_a_value_live_and_then_sealed_without_a_complaint() {
         .evaluate("document.querySelector('tr[data-name=\"ambient.temperature\"] .pick').focus()");
     for kind in ["keyDown", "keyUp"] {
         let enter = json!({ "type": kind, "key": "Enter", "code": "Enter", "text": "\r", "windowsVirtualKeyCode": 13 });
-        browser.call("Input.dispatchKeyEvent", enter);
+        browser.call("Input.dispatchKeyEvent", &enter);
     }
     browser.wait(
         "document.getElementById('chart-name').textContent.startsWith('ambient.temperature')",

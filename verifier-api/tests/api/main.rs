@@ -1,5 +1,10 @@
 //! The real server over real TLS sockets, on a SQLite store that holds a hand-made log.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test may panic and say what it left out"
+)]
 
 mod applying;
 mod authorisation;

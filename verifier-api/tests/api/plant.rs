@@ -7,7 +7,7 @@ use evidence::aggregate;
 use evidence::chain::{Applied, Chain};
 use evidence::checkpoint::{Checkpoint, log_vkey, sign_checkpoint};
 use evidence::chunk::{self, Chunk, Column, Exception};
-use evidence::control::{Control, Genesis};
+use evidence::control::{ClockEvent, Control, Genesis, Placed};
 use evidence::cosignature::cosign;
 use evidence::decimal::Decimal;
 use evidence::entry::{Body, Boot, ClockReading, ClockStatus, GapReason, Ticks};
@@ -18,7 +18,7 @@ use evidence::quality::Quality;
 use evidence::value::Format;
 use store::{
     Append, Appended, Enrol, Enrolled, EnrolmentCode, Hour, HourKey, LogId, LogRef, NewRow,
-    Segment, Store,
+    Placement, Segment, Store,
 };
 
 /// Who cosigns.
@@ -40,6 +40,7 @@ pub(crate) struct Plant {
     pub(crate) at: LogRef,
     rows: Vec<NewRow>,
     hours: Vec<Hour>,
+    placements: Vec<Placement>,
     /// The next tick of the stream.
     pub(crate) tick: u64,
     stored: u64,
@@ -130,6 +131,7 @@ impl Plant {
             },
             rows: Vec::new(),
             hours: Vec::new(),
+            placements: Vec::new(),
             tick,
             stored: 0,
         };
@@ -271,6 +273,51 @@ impl Plant {
         self.tick += ticks;
     }
 
+    /// Another boot that does not know the time; returns the first index sealed in it.
+    pub(crate) fn reboot_without_clock(&mut self) -> u64 {
+        self.boot = Boot {
+            counter: 2,
+            id: [2; 8],
+            monotonic_ms: 0,
+        };
+        self.clock = ClockReading {
+            unix_ms: 0,
+            status: ClockStatus::Unset,
+            error_ms: 0,
+        };
+        self.chain.size()
+    }
+
+    /// The time is found: everything since `first` was `shift` ticks later than the axis says.
+    pub(crate) fn set_clock(&mut self, first: u64, shift: i64) {
+        let ticks = self.tick.checked_add_signed(shift).unwrap();
+        self.clock = ClockReading {
+            unix_ms: ticks * u64::from(TICK_MS),
+            status: ClockStatus::Ntp,
+            error_ms: 5,
+        };
+        let placed = Placed {
+            stream: 0,
+            from: first,
+            to: self.chain.size() - 1,
+            shift,
+        };
+        self.placements.push(Placement {
+            stream: 0,
+            from_index: placed.from,
+            to_index: placed.to,
+            shift,
+            tick_ms: TICK_MS,
+        });
+        self.control(Control::Clock(ClockEvent {
+            source: ClockStatus::Ntp,
+            error_ms: 5,
+            shifts: vec![(0, shift)],
+            placed: vec![placed],
+            note: "first time".to_owned(),
+        }));
+    }
+
     /// The unix time of the next tick.
     pub(crate) fn now_ms(&self) -> i64 {
         i64::try_from(self.tick * u64::from(TICK_MS)).unwrap()
@@ -296,7 +343,7 @@ impl Plant {
             rows: std::mem::take(&mut self.rows),
             hours: std::mem::take(&mut self.hours),
             merge,
-            placements: Vec::new(),
+            placements: std::mem::take(&mut self.placements),
             note: note.to_bytes(),
             cosigned_s: second,
             trail,

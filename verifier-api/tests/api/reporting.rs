@@ -44,8 +44,13 @@ pub(crate) async fn make_report(bed: &Bed, token: &str, from: &str, to: &str) ->
     panic!("the report was not made within 10 s")
 }
 
-/// The same report from all entries of the log, by hand.
+/// The same report from all entries of the log, by hand. `placed` is the shift of entries that were
+/// sealed without a time.
 async fn directly(bed: &Bed, from: &str, to: &str) -> Report {
+    directly_placed(bed, from, to, None).await
+}
+
+async fn directly_placed(bed: &Bed, from: &str, to: &str, placed: Option<i64>) -> Report {
     let plan = Plan::parse(&plan_text(&bed.plant), "plan.toml").unwrap();
     let bound = plan.bind(&shipped("grid_solar").unwrap()).unwrap();
     let day = |text| period::date(text).unwrap();
@@ -59,9 +64,10 @@ async fn directly(bed: &Bed, from: &str, to: &str) -> Report {
         .unwrap();
     for row in rows {
         let applied = chain.apply(&row.entry, row.payload.as_deref()).unwrap();
-        if let Some(segment) = &applied.segment {
+        if let Some(mut segment) = applied.segment {
+            segment.shift = segment.shift.or(placed);
             computation
-                .segment(ORIGIN, row.index, &applied.leaf, segment)
+                .segment(ORIGIN, row.index, &applied.leaf, &segment)
                 .unwrap();
         }
         if let Body::Gap { ticks, reason, .. } = &applied.entry.body {
@@ -231,6 +237,10 @@ async fn a_bundle_holds_the_report_and_exactly_the_entries_it_rests_on() {
         panic!("one log")
     };
     let first = made["versions"][0]["pinned"][0]["first"].as_u64().unwrap();
+    assert_eq!(
+        first, 1,
+        "the log began inside the period: its configuration is the beginning"
+    );
     let rows = bed
         .store
         .rows(bed.plant.at, first..u64::MAX, 10_000, true)
@@ -282,6 +292,54 @@ async fn today_is_what_the_sealed_readings_since_midnight_make() {
         .iter()
         .find(|p| p["name"] == "EC_aux");
     assert_eq!(aux.unwrap()["missing_s"], 70, "{today}");
+    bed.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn readings_sealed_without_a_time_count_where_a_later_clock_event_placed_them() {
+    let mut bed = Bed::new().await;
+    bed.apply().await;
+    bed.plant.measure(70, &BTreeMap::new());
+    // Ten minutes pass, then a boot without a clock: the axis goes on from the last tick.
+    let first = bed.plant.reboot_without_clock();
+    bed.plant.measure(20, &BTreeMap::new());
+    let now_ms = bed.plant.now_ms() + 600_000;
+    bed.clock.set(now_ms);
+    bed.plant.upload(&bed.store, now_ms).await;
+    let token = bed.token(Role::Preparer, &[PROJECT]).await;
+    let range = "from=2026-03-09T16:20:00Z&to=2026-03-09T16:25:00Z";
+    let readings = of_project(&format!("/readings?point=aux.power&{range}"));
+    assert_eq!(
+        bed.json(&token, &readings).await["readings"],
+        json!([]),
+        "no time, no place"
+    );
+    let before = bed.json(&token, &of_project("/today")).await;
+
+    let shift = 60;
+    bed.plant.set_clock(first, shift);
+    bed.plant.measure(5, &BTreeMap::new());
+    let now_ms = now_ms + 60_000;
+    bed.clock.set(now_ms);
+    bed.plant.upload(&bed.store, now_ms).await;
+    let placed = bed.json(&token, &readings).await;
+    assert_eq!(placed["readings"].as_array().unwrap().len(), 30);
+    assert_eq!(placed["readings"][0]["time"], "2026-03-09T16:20:00.000Z");
+
+    make_report(&bed, &token, "2026-03-10", "2026-03-10").await;
+    let path = of_project("/reports/2026-03-10_2026-03-10/report.json");
+    let bytes = bed
+        .get(&token, &path)
+        .send()
+        .await
+        .unwrap()
+        .bytes()
+        .await
+        .unwrap();
+    let expected = directly_placed(&bed, "2026-03-10", "2026-03-10", Some(shift)).await;
+    assert_eq!(&*bytes, &*expected.to_json());
+    let after = bed.json(&token, &of_project("/today")).await;
+    assert_ne!(before["er"], after["er"]);
     bed.end().await;
 }
 
