@@ -133,13 +133,14 @@
       other.row.querySelector(".pick").setAttribute("aria-pressed", String(other === point));
     }
     byId("chart-name").textContent = `${point.name} (${point.unit})`;
+    const iso = (ms) => new Date(ms).toISOString();
+    const asked = (from) => new URLSearchParams({ point: point.name, log: point.log, from: iso(from), to: iso(now()) });
+    byId("chart-csv").href = `${base}/readings?${asked(now() - 86400000)}&format=csv`;
     draw();
     if (point.loaded) return;
     point.loaded = true;
-    const iso = (ms) => new Date(ms).toISOString();
-    const query = new URLSearchParams({ point: point.name, log: point.log, from: iso(now() - WINDOW_MS), to: iso(now()) });
     try {
-      const answer = await fetch(`${base}/readings?${query}`);
+      const answer = await fetch(`${base}/readings?${asked(now() - WINDOW_MS)}`);
       if (!answer.ok) return;
       const { readings } = await answer.json();
       const sealed = readings.map((r) => ({ t: Date.parse(r.time), v: r.quality === "good" ? number(r.value) : null, sealed: true }));
@@ -218,10 +219,15 @@
     source.addEventListener("open", () => { connection.textContent = texts.connection_live; connection.className = "faint"; });
     source.addEventListener("log", (message) => take(JSON.parse(message.data)));
     source.addEventListener("error", () => {
-      if (source.readyState === EventSource.CLOSED) setTimeout(listen, 5000); // refused: signed out, or the server is gone
+      if (source.readyState === EventSource.CLOSED) setTimeout(again, 5000); // refused: signed out, or the server is gone
       connection.textContent = texts.connection_lost;
       connection.className = "problem";
     });
+  }
+
+  async function again() {
+    const session = await fetch("/v1/session").catch(() => null);
+    if (session && session.status === 401) location.assign("/login"); else listen();
   }
 
   // --- today ---------------------------------------------------------------------------------

@@ -8,7 +8,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Json;
 use axum::extract::State;
+use jiff::civil::Date;
 use quantification::period::{self, Period};
+use quantification::plan::Bound;
 use quantification::report::Report;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -83,7 +85,8 @@ struct Kept {
     state: String,
     computed_ms: i64,
     took_ms: i64,
-    view: TodayView,
+    /// A failure is kept too: it would fail again for every watcher.
+    result: Answer<TodayView>,
 }
 
 /// However fast segments arrive: not computed again within these milliseconds.
@@ -92,12 +95,13 @@ const LEAST_AGE_MS: i64 = 5_000;
 const SHARE: i64 = 10;
 
 impl Today {
-    fn fresh(&self, project: &str, now_ms: i64, state: Option<&str>) -> Option<TodayView> {
+    fn fresh(&self, project: &str, now_ms: i64, state: Option<&str>) -> Option<Answer<TodayView>> {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let kept = kept.get(project)?;
         let age = now_ms.saturating_sub(kept.computed_ms);
         let young = (0..LEAST_AGE_MS.max(kept.took_ms * SHARE)).contains(&age);
-        (young || state == Some(&kept.state)).then(|| kept.view.clone())
+        let same = state == Some(&kept.state) && kept.result.is_ok();
+        (young || same).then(|| kept.result.clone())
     }
 }
 
@@ -109,8 +113,8 @@ impl Today {
         (status = 409, body = Problem, content_type = "application/problem+json"),
         (status = 422, body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn today(State(app): State<Shared>, scope: Scope) -> Answer<Json<TodayView>> {
-    if let Some(view) = app.today.fresh(scope.id(), app.now_ms(), None) {
-        return Ok(Json(view));
+    if let Some(kept) = app.today.fresh(scope.id(), app.now_ms(), None) {
+        return kept.map(Json);
     }
     let _turn = app.today.turn.lock().await;
     let now_ms = app.now_ms();
@@ -119,19 +123,43 @@ pub(crate) async fn today(State(app): State<Shared>, scope: Scope) -> Answer<Jso
     let zone = zone.map_err(|error| Problem::refused(error.to_string()))?;
     let day = time::day(now_ms, &zone).ok_or_else(|| Problem::internal(&"the clock"))?;
     let state = state(&app, &scope, &stored, &day.to_string()).await?;
-    if let Some(view) = app.today.fresh(scope.id(), now_ms, Some(&state)) {
-        return Ok(Json(view));
+    if let Some(kept) = app.today.fresh(scope.id(), now_ms, Some(&state)) {
+        return kept.map(Json);
     }
+    let result = since_midnight(&app, &stored, bound, day, now_ms).await;
+    let kept = Kept {
+        state,
+        computed_ms: now_ms,
+        took_ms: app.now_ms() - now_ms,
+        result: result.clone(),
+    };
+    {
+        let mut table = app
+            .today
+            .kept
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        table.insert(scope.id().to_owned(), kept);
+    }
+    result.map(Json)
+}
+
+async fn since_midnight(
+    app: &App,
+    stored: &store::Plan,
+    bound: Bound,
+    day: Date,
+    now_ms: i64,
+) -> Answer<TodayView> {
     let period = Period::new(day, day, &bound.plan.reporting_zone);
     let period = period.map_err(|error| Problem::refused(error.to_string()))?;
-    let spans = compute::spans(&app, &bound, &period).await?;
+    let spans = compute::spans(app, &bound, &period).await?;
     let reasons = compute::provisional(&spans, &period, now_ms);
     let (from_ms, zone) = (period.start_ms(), period.zone_name().to_owned());
     let reach = spans.iter().map(|span| span.reaches_ms).min().flatten();
     let progress = Arc::new(Progress::default());
-    let report = compute::compute(&app, bound, period, &spans, reasons, &progress).await?;
-    let done_ms = app.now_ms();
-    let view = TodayView {
+    let report = compute::compute(app, bound, period, &spans, reasons, &progress).await?;
+    Ok(TodayView {
         provisional: true,
         day: day.to_string(),
         zone,
@@ -146,24 +174,11 @@ pub(crate) async fn today(State(app): State<Shared>, scope: Scope) -> Answer<Jso
         warnings: report
             .warnings
             .iter()
-            .map(|w| format!("{}: {}", w.subject, w.text))
+            .map(|warning| format!("{}: {}", warning.subject, warning.text))
             .collect(),
         plan_sha256: hex::encode(stored.hash),
         computed: time::utc(now_ms),
-    };
-    let kept = Kept {
-        state,
-        computed_ms: now_ms,
-        took_ms: done_ms - now_ms,
-        view: view.clone(),
-    };
-    let mut table = app
-        .today
-        .kept
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner);
-    table.insert(scope.id().to_owned(), kept);
-    Ok(Json(view))
+    })
 }
 
 /// What the numbers depend on.
