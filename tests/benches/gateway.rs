@@ -62,7 +62,9 @@ const CASES: [Case; 2] = [
 #[tokio::main]
 async fn main() -> ExitCode {
     if !std::env::args().any(|argument| argument == "--bench") {
-        println!("A benchmark of minutes: run it with `cargo bench -p system-tests --bench gateway`.");
+        println!(
+            "A benchmark of minutes: run it with `cargo bench -p system-tests --bench gateway`."
+        );
         return ExitCode::SUCCESS;
     }
     for program in ["fieldseal-gateway", "fieldseal-collector"] {
@@ -98,13 +100,17 @@ impl Usage {
         let (_, fields) = stat.rsplit_once(')').context("/proc/PID/stat")?;
         let field = |number: usize| -> anyhow::Result<f64> {
             let text = fields.split_whitespace().nth(number - 3);
-            text.context("/proc/PID/stat is short")?.parse().context("/proc/PID/stat")
+            text.context("/proc/PID/stat is short")?
+                .parse()
+                .context("/proc/PID/stat")
         };
         let status = std::fs::read_to_string(format!("/proc/{id}/status"))?;
         let line = |name: &str| -> anyhow::Result<f64> {
             let line = status.lines().find_map(|line| line.strip_prefix(name));
             let text = line.and_then(|line| line.split_whitespace().next());
-            text.with_context(|| format!("no {name} of {id}"))?.parse().context("status")
+            text.with_context(|| format!("no {name} of {id}"))?
+                .parse()
+                .context("status")
         };
         let threads = line("Threads:")?;
         Ok(Self {
@@ -139,9 +145,19 @@ impl Case {
         write(&file, &self.configuration(relay.port, &meters)?)?;
         let file = file.display().to_string();
         processes::done("fieldseal-gateway", ["--config", &file, "init"]).await?;
-        let command = ["enrolment-code", "--site", "bench", "--config", &collector_file];
+        let command = [
+            "enrolment-code",
+            "--site",
+            "bench",
+            "--config",
+            &collector_file,
+        ];
         let code = processes::done("fieldseal-collector", command).await?;
-        processes::done("fieldseal-gateway", ["--config", &file, "enroll", code.trim()]).await?;
+        processes::done(
+            "fieldseal-gateway",
+            ["--config", &file, "enroll", code.trim()],
+        )
+        .await?;
         let mut gateway = Program::start("fieldseal-gateway", ["--config", &file, "run"])?;
         gateway.hear("Recording").await?;
 
@@ -161,12 +177,20 @@ impl Case {
         let after = Usage::of(id)?;
         let (sent, received) = (relay.sent() - sent, relay.received() - received);
         let requests: usize = meters.iter().map(|meter| meter.take_seen().len()).sum();
-        ensure!(gateway.is_running(), "the gateway ended: {}", gateway.last());
+        ensure!(
+            gateway.is_running(),
+            "the gateway ended: {}",
+            gateway.last()
+        );
         gateway.stop().await?;
         let status = ["status", "--config", &collector_file];
         let status = processes::done("fieldseal-collector", status).await?;
-        let entries = status.lines().find_map(|line| line.trim().strip_prefix("entries "));
-        let entries = entries.and_then(|rest| rest.split(',').next()).context("no entries")?;
+        let entries = status
+            .lines()
+            .find_map(|line| line.trim().strip_prefix("entries "));
+        let entries = entries
+            .and_then(|rest| rest.split(',').next())
+            .context("no entries")?;
         let entries: u64 = entries.parse()?;
         ensure!(entries >= 4, "nothing was forwarded: {status}");
         collector.stop().await?;
@@ -200,7 +224,10 @@ impl Case {
             bar(after.highest_mb, Some(self.most_megabytes)),
             after.threads
         )?;
-        writeln!(text, "  entries delivered   {entries:8}, from the start to the stop")?;
+        writeln!(
+            text,
+            "  entries delivered   {entries:8}, from the start to the stop"
+        )?;
         writeln!(
             text,
             "  sent on the wire    {bytes:8.2} bytes per reading, TLS included{}; received {:.2}",
@@ -329,7 +356,11 @@ async fn copy(
         if let Some(counter) = counts.get(way) {
             counter.fetch_add(u64::try_from(count).unwrap_or(0), Ordering::Relaxed);
         }
-        if to.write_all(buffer.get(..count).unwrap_or_default()).await.is_err() {
+        if to
+            .write_all(buffer.get(..count).unwrap_or_default())
+            .await
+            .is_err()
+        {
             break;
         }
     }

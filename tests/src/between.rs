@@ -20,6 +20,7 @@ use axum_server::tls_rustls::RustlsConfig;
 use collector::tls::TlsFiles;
 use evidence::wire::Upload;
 use reqwest::{Certificate, Client};
+use tokio::sync::watch;
 
 /// What becomes of one upload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,11 +43,14 @@ pub enum Fault {
     Slow(Duration),
 }
 
+/// An entry and its payload; no payload where it was dropped at the edge.
+pub type Sent = (Vec<u8>, Option<Vec<u8>>);
+
 /// What left the gateways.
 #[derive(Debug, Default)]
 pub struct Left {
     /// Entry and payload by (path of the log, index), as first seen.
-    pub entries: BTreeMap<(String, u64), (Vec<u8>, Option<Vec<u8>>)>,
+    pub entries: BTreeMap<(String, u64), Sent>,
     /// Where an index left with other bytes than before, or something left that is no upload.
     pub findings: Vec<String>,
     /// How many uploads left, repeated ones included.
@@ -60,6 +64,8 @@ struct Shared {
     upstream: Mutex<u16>,
     faults: Mutex<VecDeque<Fault>>,
     left: Mutex<Left>,
+    /// Counts uploads as they arrive.
+    arrivals: watch::Sender<u64>,
 }
 
 /// The listener. Dropping it closes everything.
@@ -94,6 +100,7 @@ impl Between {
             upstream: Mutex::new(0),
             faults: Mutex::default(),
             left: Mutex::default(),
+            arrivals: watch::Sender::new(0),
         });
         let tls = files.load()?.config;
         let free = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
@@ -144,6 +151,12 @@ impl Between {
         locked(&self.shared.faults).len()
     }
 
+    /// Completes when the next upload arrives here, before anything is done with it.
+    pub async fn next_upload(&self) {
+        // The sender lives as long as `self`: there is always a next one to wait for.
+        drop(self.shared.arrivals.subscribe().changed().await);
+    }
+
     /// What left so far.
     pub fn left(&self) -> MutexGuard<'_, Left> {
         locked(&self.shared.left)
@@ -189,6 +202,7 @@ async fn pass(
     let mut fault = None;
     if uri.path().ends_with("/entries") {
         locked(&shared.left).take(uri.path(), &body);
+        shared.arrivals.send_modify(|arrived| *arrived += 1);
         fault = locked(&shared.faults).pop_front();
     }
     match fault {

@@ -60,7 +60,9 @@ impl Meters {
         let every = Duration::from_secs(2);
         Self {
             wellpad: ModbusServer::start(address, wells).await.unwrap(),
-            powerhouse: ModbusServer::start(address, image(Server::Powerhouse)).await.unwrap(),
+            powerhouse: ModbusServer::start(address, image(Server::Powerhouse))
+                .await
+                .unwrap(),
             _sensors: Publisher::start(broker.port(), site, Arc::clone(&now), every),
             broker,
             pressure,
@@ -128,10 +130,21 @@ impl Bed {
         std::fs::create_dir_all(&collector).unwrap();
         std::fs::create_dir_all(&api).unwrap();
 
-        let mut init = vec!["init", "--name", "whole-path.test/w0", "--host", "localhost"];
+        let mut init = vec![
+            "init",
+            "--name",
+            "whole-path.test/w0",
+            "--host",
+            "localhost",
+        ];
         init.push("--directory");
-        let said = processes::done("fieldseal-collector", words(&init, &collector)).await.unwrap();
-        let witness = said.lines().find_map(|line| line.strip_prefix("cosigner key  ")).unwrap();
+        let said = processes::done("fieldseal-collector", words(&init, &collector))
+            .await
+            .unwrap();
+        let witness = said
+            .lines()
+            .find_map(|line| line.strip_prefix("cosigner key  "))
+            .unwrap();
         let witness = witness.trim().to_owned();
         let file = collector.join("collector.toml");
         let text = std::fs::read_to_string(&file).unwrap();
@@ -145,13 +158,22 @@ impl Bed {
 
         let file = api.join("verifier-api.toml");
         let named = words(&["init", "--config"], &file);
-        processes::done("fieldseal-verifier-api", named).await.unwrap();
+        processes::done("fieldseal-verifier-api", named)
+            .await
+            .unwrap();
         let text = std::fs::read_to_string(&file).unwrap();
-        let text = text.replace("0.0.0.0:8443", "127.0.0.1:0").replace("sqlite:central.db", &store);
+        let text = text
+            .replace("0.0.0.0:8443", "127.0.0.1:0")
+            .replace("sqlite:central.db", &store);
         write(&file, &text);
 
-        let files = collector::Config::load(&collector.join("collector.toml")).unwrap().tls;
-        let clients = [client(&files.certificate), client(&api.join("tls/cert.pem"))];
+        let files = collector::Config::load(&collector.join("collector.toml"))
+            .unwrap()
+            .tls;
+        let clients = [
+            client(&files.certificate),
+            client(&api.join("tls/cert.pem")),
+        ];
         let mut bed = Self {
             between: Between::start(&files).unwrap(),
             dir,
@@ -225,19 +247,29 @@ impl Bed {
 
     /// Client and base address of the collector itself, without anybody in between.
     pub(crate) fn collector(&self) -> (&Client, String) {
-        (&self.clients[0], format!("https://localhost:{}", self.collector_port))
+        (
+            &self.clients[0],
+            format!("https://localhost:{}", self.collector_port),
+        )
     }
 
     /// Client and base address of the API.
     pub(crate) fn api(&self) -> (&Client, String) {
-        (&self.clients[1], format!("https://localhost:{}", self.api_port))
+        (
+            &self.clients[1],
+            format!("https://localhost:{}", self.api_port),
+        )
     }
 
     /// The size of a log at the collector, from its open checkpoint.
     pub(crate) async fn stored(&self, origin: &str) -> Option<u64> {
         let id = evidence::hash::Origin::parse(origin).unwrap().id().to_hex();
         let (client, base) = self.collector();
-        let response = client.get(format!("{base}/logs/{id}/checkpoint")).send().await.ok()?;
+        let response = client
+            .get(format!("{base}/logs/{id}/checkpoint"))
+            .send()
+            .await
+            .ok()?;
         let text = response.error_for_status().ok()?.text().await.ok()?;
         text.lines().nth(1)?.parse().ok()
     }

@@ -14,7 +14,11 @@ use crate::reader::{Reader, last_day};
 const NONSENSE: [&[Fault]; 3] = [
     &[Fault::ServerError, Fault::Portal, Fault::ForgedCosignature],
     &[Fault::SizeIs(0), Fault::SizeIs(1_000_000), Fault::NotASize],
-    &[Fault::AnswerLost, Fault::CutOff, Fault::Slow(Duration::from_secs(3))],
+    &[
+        Fault::AnswerLost,
+        Fault::CutOff,
+        Fault::Slow(Duration::from_secs(3)),
+    ],
 ];
 
 #[tokio::test(flavor = "multi_thread")]
@@ -54,14 +58,23 @@ async fn a_collector_that_is_down_slow_or_answers_nonsense_costs_nothing() {
     for applied in whole.applied.iter().skip(usize::try_from(begun).unwrap()) {
         let ticks = applied.entry.ticks();
         let gap = matches!(applied.entry.body, evidence::entry::Body::Gap { .. });
-        assert!(!gap, "nothing that the collector does makes a gap: {ticks:?}");
+        assert!(
+            !gap,
+            "nothing that the collector does makes a gap: {ticks:?}"
+        );
     }
     let plan = plan_text("FAULTS", "Faults", &gateway.origin, &gateway.vkey);
     let reader = Reader::of_plan(&bed, "FAULTS", &plan).await;
     let (id, _) = reader.report(&bed, &day, &day).await;
     let bundle = reader.bundle(&bed, &id).await;
     let gateways = [&gateway];
-    let verifier = Verifier { bed: &bed, plan: &plan, gateways: &gateways, from: &day, to: &day };
+    let verifier = Verifier {
+        bed: &bed,
+        plan: &plan,
+        gateways: &gateways,
+        from: &day,
+        to: &day,
+    };
     verifier.accept(&bundle).await;
     bed.stop_collector().await;
 }

@@ -64,7 +64,10 @@ impl Gateway {
             program: None,
         };
         let printed = gateway.command(&["init"]).await;
-        let vkey = printed.lines().find_map(|line| line.strip_prefix("vkey ")).unwrap();
+        let vkey = printed
+            .lines()
+            .find_map(|line| line.strip_prefix("vkey "))
+            .unwrap();
         gateway.vkey = vkey.trim().to_owned();
         gateway
     }
@@ -79,22 +82,39 @@ impl Gateway {
             to_ms: u64::try_from(to_ms).unwrap(),
             publish_every_ms: 20_000,
         };
-        let software = Software { version: "past".to_owned(), binary: Hash([1; 32]) };
-        history.make(&Site::new(SEED), software, |_| {}).await.unwrap();
+        let software = Software {
+            version: "past".to_owned(),
+            binary: Hash([1; 32]),
+        };
+        history
+            .make(&Site::new(SEED), software, |_| {})
+            .await
+            .unwrap();
         Self::existing(origin, config, file)
     }
 
     /// A gateway whose log is in the data directory already.
     pub(crate) fn existing(origin: &str, config: GatewayConfig, file: PathBuf) -> Self {
         let parsed = Origin::parse(origin).unwrap();
-        let vkey = Identity::open(&config.data_dir, &parsed).unwrap().vkey().to_string();
-        Self { origin: origin.to_owned(), vkey, config, file, program: None }
+        let vkey = Identity::open(&config.data_dir, &parsed)
+            .unwrap()
+            .vkey()
+            .to_string();
+        Self {
+            origin: origin.to_owned(),
+            vkey,
+            config,
+            file,
+            program: None,
+        }
     }
 
     /// Carries out a command of the program and returns what it prints.
     pub(crate) async fn command(&self, command: &[&str]) -> String {
         let file = self.file.display().to_string();
-        let line = ["--config", &file].into_iter().chain(command.iter().copied());
+        let line = ["--config", &file]
+            .into_iter()
+            .chain(command.iter().copied());
         processes::done("fieldseal-gateway", line).await.unwrap()
     }
 
@@ -120,14 +140,20 @@ impl Gateway {
 
     /// How many entries are sealed now.
     pub(crate) async fn sealed(&self) -> u64 {
-        LogReader::of_dir(&self.config.data_dir.join("log")).await.unwrap().bounds().1
+        LogReader::of_dir(&self.config.data_dir.join("log"))
+            .await
+            .unwrap()
+            .bounds()
+            .1
     }
 
     /// Waits until the collector has what is sealed now, and this many entries at least.
     pub(crate) async fn delivered(&self, bed: &Bed, at_least: u64) -> u64 {
         let wanted = self.sealed().await.max(at_least);
         eventually("the entries at the collector", async || {
-            bed.stored(&self.origin).await.filter(|size| *size >= wanted)
+            bed.stored(&self.origin)
+                .await
+                .filter(|size| *size >= wanted)
         })
         .await
     }
@@ -140,7 +166,9 @@ impl Gateway {
 
     /// Every row of the log.
     pub(crate) async fn rows(&self) -> Vec<Row> {
-        let mut reader = LogReader::of_dir(&self.config.data_dir.join("log")).await.unwrap();
+        let mut reader = LogReader::of_dir(&self.config.data_dir.join("log"))
+            .await
+            .unwrap();
         let (first, end) = reader.bounds();
         assert_eq!(first, 0, "the log starts at 0");
         let mut rows: Vec<Row> = Vec::new();
@@ -164,7 +192,9 @@ impl Gateway {
             Arc::clone(&clock),
         )
         .unwrap();
-        let reader = LogReader::of_dir(&self.config.data_dir.join("log")).await.unwrap();
+        let reader = LogReader::of_dir(&self.config.data_dir.join("log"))
+            .await
+            .unwrap();
         let (_keep, released) = watch::channel(reader.bounds().1);
         let outcome = Outcome::load(&self.config.data_dir);
         let mut delivery = Delivery::new(DeliveryParts {

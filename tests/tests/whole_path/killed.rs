@@ -15,7 +15,9 @@ struct Random(u64);
 
 impl Random {
     fn new() -> Self {
-        let seed = std::env::var("FIELDSEAL_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
+        let seed = std::env::var("FIELDSEAL_TEST_SEED")
+            .ok()
+            .and_then(|seed| seed.parse().ok());
         let seed = seed.unwrap_or_else(|| machine_clock()().unsigned_abs());
         println!("FIELDSEAL_TEST_SEED={seed}");
         Self(seed | 1)
@@ -56,7 +58,13 @@ async fn the_same_holds_with_the_entries_in_postgresql() {
     };
     // One database serves many tests: the names tell them apart.
     let project = format!("KILLED-{}-{}", std::process::id(), machine_clock()());
-    let victims = vec![Victim::Collector, Victim::Api, Victim::Collector, Victim::Gateway, Victim::Collector];
+    let victims = vec![
+        Victim::Collector,
+        Victim::Api,
+        Victim::Collector,
+        Victim::Gateway,
+        Victim::Collector,
+    ];
     killed(Engine::Postgres(server), &project, victims).await;
 }
 
@@ -81,10 +89,15 @@ async fn killed(engine: Engine, project: &str, mut victims: Vec<Victim>) {
     let mut without_gateway = Duration::ZERO;
     let mut gateway_kills = 0;
     for (round, victim) in victims.iter().enumerate() {
-        // Not waiting for anything: this is the random moment.
-        tokio::time::sleep(Duration::from_millis(random.below(1_500))).await;
-        let asked = reader.ask(&bed, &day, &day).await;
-        println!("round {round}: {victim:?}, a report under way: {asked}");
+        // A random moment, or shortly after an upload has left, when most is under way.
+        let moment = Duration::from_millis(random.below(3_000));
+        let shortly = Duration::from_millis(random.below(20));
+        let aimed = tokio::time::timeout(moment, bed.between.next_upload())
+            .await
+            .is_ok();
+        tokio::time::sleep(if aimed { shortly } else { Duration::ZERO }).await;
+        let asked = matches!(victim, Victim::Api) && reader.ask(&bed, &day, &day).await;
+        println!("round {round}: {victim:?}, upload under way: {aimed}, report: {asked}");
         match victim {
             Victim::Gateway => {
                 let died = Instant::now();
@@ -111,20 +124,36 @@ async fn killed(engine: Engine, project: &str, mut victims: Vec<Victim>) {
     let whole = proof::everywhere(&bed, &gateway).await;
     // What had been read before a kill is in the log: only the seconds without a gateway are
     // missing, with the tick under way at its end and at its beginning.
-    let missed: Vec<_> = whole.gaps.iter().filter(|gap| gap.from_ms >= begun_ms && gap.tick_ms == 1_000).collect();
+    let missed: Vec<_> = whole
+        .gaps
+        .iter()
+        .filter(|gap| gap.from_ms >= begun_ms && gap.tick_ms == 1_000)
+        .collect();
     let mut by_stream = std::collections::BTreeMap::<u16, u64>::new();
     for gap in &missed {
         *by_stream.entry(gap.stream).or_default() += gap.ticks;
     }
     println!("without a gateway {without_gateway:.1?}, declared {by_stream:?} ticks of 1 s");
     for ticks in by_stream.values() {
-        assert!(*ticks <= without_gateway.as_secs() + 3 * gateway_kills, "{missed:?}");
+        assert!(
+            *ticks <= without_gateway.as_secs() + 3 * gateway_kills,
+            "{missed:?}"
+        );
     }
 
     let (id, _) = reader.report(&bed, &day, &day).await;
     let bundle = reader.bundle(&bed, &id).await;
-    let verifier = Verifier { bed: &bed, plan: &plan, gateways: &[&gateway], from: &day, to: &day };
+    let verifier = Verifier {
+        bed: &bed,
+        plan: &plan,
+        gateways: &[&gateway],
+        from: &day,
+        to: &day,
+    };
     let verdict = verifier.accept(&bundle).await;
-    println!("the bundle holds entries up to {}", verdict["logs"][0]["size"]);
+    println!(
+        "the bundle holds entries up to {}",
+        verdict["logs"][0]["size"]
+    );
     bed.stop_collector().await;
 }

@@ -33,7 +33,10 @@ pub(crate) struct Whole {
 pub(crate) fn log(gateway: &Gateway, rows: &[Row]) -> Whole {
     let mut chain = Chain::new(gateway.config.origin.clone());
     let mut next: BTreeMap<u16, (u64, Option<i64>)> = BTreeMap::new();
-    let mut whole = Whole { applied: Vec::new(), gaps: Vec::new() };
+    let mut whole = Whole {
+        applied: Vec::new(),
+        gaps: Vec::new(),
+    };
     for row in rows {
         let applied = chain
             .apply(&row.entry, Some(row.payload.as_deref().unwrap_or_default()))
@@ -41,10 +44,16 @@ pub(crate) fn log(gateway: &Gateway, rows: &[Row]) -> Whole {
         if let Some(ticks) = applied.entry.ticks() {
             let before = next.insert(ticks.stream, (ticks.end(), applied.shift));
             if let Some((end, _)) = before {
-                assert_eq!(end, ticks.first, "entry {}: a tick twice or never", row.index);
+                assert_eq!(
+                    end, ticks.first,
+                    "entry {}: a tick twice or never",
+                    row.index
+                );
             }
             if let Body::Gap { reason, .. } = &applied.entry.body {
-                let from_ms = applied.shift.and_then(|shift| tick_time(ticks.first, shift, applied.tick_ms));
+                let from_ms = applied
+                    .shift
+                    .and_then(|shift| tick_time(ticks.first, shift, applied.tick_ms));
                 whole.gaps.push(Gap {
                     stream: ticks.stream,
                     ticks: ticks.count,
@@ -65,11 +74,20 @@ pub(crate) fn log(gateway: &Gateway, rows: &[Row]) -> Whole {
 pub(crate) async fn everywhere(bed: &Bed, gateway: &Gateway) -> Whole {
     let rows = gateway.rows().await;
     let whole = log(gateway, &rows);
-    assert!(gateway.command(&["verify"]).await.contains("every signature, hash and tick verified"));
+    assert!(
+        gateway
+            .command(&["verify"])
+            .await
+            .contains("every signature, hash and tick verified")
+    );
 
     let config = collector::Config::load(&bed.collector_file()).unwrap();
     let store = Store::open(&config.store.url().unwrap()).await.unwrap();
-    let (log, _token) = store.locate(LogId::of_origin(&gateway.origin)).await.unwrap().unwrap();
+    let (log, _token) = store
+        .locate(LogId::of_origin(&gateway.origin))
+        .await
+        .unwrap()
+        .unwrap();
     let mut stored = Vec::new();
     while let at = u64::try_from(stored.len()).unwrap()
         && let page = store.rows(log, at..u64::MAX, 500, true).await.unwrap()
@@ -78,19 +96,32 @@ pub(crate) async fn everywhere(bed: &Bed, gateway: &Gateway) -> Whole {
         stored.extend(page);
     }
     store.close().await;
-    assert_eq!(stored.len(), rows.len(), "the store lacks entries, or has some of its own");
+    assert_eq!(
+        stored.len(),
+        rows.len(),
+        "the store lacks entries, or has some of its own"
+    );
     for (ours, theirs) in rows.iter().zip(&stored) {
         assert_eq!(ours.index, theirs.index);
         assert!(ours.entry == theirs.entry, "entry {} differs", ours.index);
         let payload = |payload: &Option<Vec<u8>>| payload.clone().unwrap_or_default();
-        assert!(payload(&ours.payload) == payload(&theirs.payload), "payload {} differs", ours.index);
+        assert!(
+            payload(&ours.payload) == payload(&theirs.payload),
+            "payload {} differs",
+            ours.index
+        );
     }
     // Other tests of one PostgreSQL server have other cosigners.
     if matches!(bed.engine, Engine::Sqlite) {
         let file = bed.collector_file().display().to_string();
-        let said = processes::done("fieldseal-collector", ["verify", "--config", &file]).await.unwrap();
+        let said = processes::done("fieldseal-collector", ["verify", "--config", &file])
+            .await
+            .unwrap();
         let line = format!("{}: {} entries,", gateway.origin, rows.len());
-        assert!(said.contains(&line) && said.contains("as it came in"), "{said}");
+        assert!(
+            said.contains(&line) && said.contains("as it came in"),
+            "{said}"
+        );
     }
 
     let left = bed.between.left();
@@ -102,8 +133,18 @@ pub(crate) async fn everywhere(bed: &Bed, gateway: &Gateway) -> Whole {
             assert_eq!(row.index, 0, "never left");
             continue;
         };
-        assert!(sent.0 == row.entry, "entry {} left with other bytes", row.index);
+        assert!(
+            sent.0 == row.entry,
+            "entry {} left with other bytes",
+            row.index
+        );
     }
+    let beyond = (path.clone(), u64::try_from(rows.len()).unwrap())..=(path, u64::MAX);
+    assert_eq!(
+        left.entries.range(beyond).next(),
+        None,
+        "an index left that the log does not have"
+    );
     println!(
         "{}: {} entries, {} gaps, {} uploads",
         gateway.origin,
@@ -128,18 +169,37 @@ impl Verifier<'_> {
     /// period only is not what is tested.
     pub(crate) async fn verify(&self, bundle: &[u8]) -> (i32, Value) {
         let path = |name: &str| self.bed.dir.path().join(name).display().to_string();
-        let (file, plan, policy) = (path("bundle.tar"), path("own.plan.toml"), path("own.policy"));
+        let (file, plan, policy) = (
+            path("bundle.tar"),
+            path("own.plan.toml"),
+            path("own.policy"),
+        );
         tokio::fs::write(&file, bundle).await.unwrap();
         write(plan.as_ref(), self.plan);
-        write(policy.as_ref(), &format!("witness W0 {}\nquorum W0\n", self.bed.witness));
-        let mut line = vec!["bundle", &file, "--plan", &plan, "--policy", &policy, "--json"];
-        line.extend(["--from", self.from, "--to", self.to, "--gap-limit-percent", "100"]);
+        write(
+            policy.as_ref(),
+            &format!("witness W0 {}\nquorum W0\n", self.bed.witness),
+        );
+        let mut line = vec![
+            "bundle", &file, "--plan", &plan, "--policy", &policy, "--json",
+        ];
+        line.extend([
+            "--from",
+            self.from,
+            "--to",
+            self.to,
+            "--gap-limit-percent",
+            "100",
+        ]);
         for gateway in self.gateways {
             line.extend(["--anchor", &gateway.vkey]);
         }
         let (code, printed, complained) = processes::run("fieldseal-verify", line).await.unwrap();
         let verdict = serde_json::from_str(&printed);
-        (code, verdict.unwrap_or_else(|error| panic!("{error}: {printed}{complained}")))
+        (
+            code,
+            verdict.unwrap_or_else(|error| panic!("{error}: {printed}{complained}")),
+        )
     }
 
     /// As [`Self::verify`], for a bundle that must be proven.

@@ -56,10 +56,15 @@ impl Reader {
             }
         })
         .await;
-        let create = ["token", "create", "--label", "test", "--role", "preparer", "--days", "2"];
+        let create = [
+            "token", "create", "--label", "test", "--role", "preparer", "--days", "2",
+        ];
         let command: Vec<&str> = create.into_iter().chain(["--project", project]).collect();
         let token = bed.api_command(&command).await.unwrap();
-        Self { project: project.to_owned(), token: token.trim().to_owned() }
+        Self {
+            project: project.to_owned(),
+            token: token.trim().to_owned(),
+        }
     }
 
     fn address(&self, bed: &Bed, rest: &str) -> String {
@@ -67,22 +72,41 @@ impl Reader {
     }
 
     async fn json(&self, bed: &Bed, rest: &str) -> Option<Value> {
-        let request = bed.api().0.get(self.address(bed, rest)).bearer_auth(&self.token);
+        let request = bed
+            .api()
+            .0
+            .get(self.address(bed, rest))
+            .bearer_auth(&self.token);
         let response = request.send().await.ok()?.error_for_status().ok()?;
         response.json().await.ok()
     }
 
     /// Asks for a report; the API may die before it is made.
     pub(crate) async fn ask(&self, bed: &Bed, from: &str, to: &str) -> bool {
-        let request = bed.api().0.post(self.address(bed, "reports")).bearer_auth(&self.token);
-        let answer = request.json(&json!({ "from": from, "to": to })).send().await;
+        let request = bed
+            .api()
+            .0
+            .post(self.address(bed, "reports"))
+            .bearer_auth(&self.token);
+        let answer = request
+            .json(&json!({ "from": from, "to": to }))
+            .send()
+            .await;
         answer.is_ok_and(|answer| answer.status().is_success())
     }
 
     /// Makes the report of a period and returns its id and itself.
     pub(crate) async fn report(&self, bed: &Bed, from: &str, to: &str) -> (String, Value) {
-        let request = bed.api().0.post(self.address(bed, "reports")).bearer_auth(&self.token);
-        let answer = request.json(&json!({ "from": from, "to": to })).send().await.unwrap();
+        let request = bed
+            .api()
+            .0
+            .post(self.address(bed, "reports"))
+            .bearer_auth(&self.token);
+        let answer = request
+            .json(&json!({ "from": from, "to": to }))
+            .send()
+            .await
+            .unwrap();
         let status = answer.status();
         let text = answer.text().await.unwrap();
         assert_eq!(status.as_u16(), 202, "{text}");
@@ -95,25 +119,39 @@ impl Reader {
         })
         .await;
         assert_eq!(done["state"], "done", "{done}");
-        let report = self.json(bed, &format!("reports/{id}/report.json")).await.unwrap();
+        let report = self
+            .json(bed, &format!("reports/{id}/report.json"))
+            .await
+            .unwrap();
         (id, report)
     }
 
     pub(crate) async fn bundle(&self, bed: &Bed, report: &str) -> Vec<u8> {
         let rest = format!("reports/{report}/bundle.tar");
-        let request = bed.api().0.get(self.address(bed, &rest)).bearer_auth(&self.token);
+        let request = bed
+            .api()
+            .0
+            .get(self.address(bed, &rest))
+            .bearer_auth(&self.token);
         let answer = request.send().await.unwrap().error_for_status().unwrap();
         answer.bytes().await.unwrap().to_vec()
     }
 
     /// Watches the live values.
     pub(crate) async fn live(&self, bed: &Bed) -> Events {
-        let request = bed.api().0.get(self.address(bed, "live")).bearer_auth(&self.token);
+        let request = bed
+            .api()
+            .0
+            .get(self.address(bed, "live"))
+            .bearer_auth(&self.token);
         // The client's time-out is for whole answers; this one never ends by itself.
         let request = request.timeout(Duration::from_secs(290));
         let answer = request.send().await.unwrap().error_for_status().unwrap();
         assert_eq!(answer.headers()["content-type"], "text/event-stream");
-        Events { body: Box::pin(answer.bytes_stream()), text: String::new() }
+        Events {
+            body: Box::pin(answer.bytes_stream()),
+            text: String::new(),
+        }
     }
 }
 
@@ -153,7 +191,9 @@ impl Events {
             loop {
                 let event = self.next().await;
                 let points = event["points"].as_array().unwrap();
-                let found = points.iter().find(|point| point["name"] == name && wanted(point));
+                let found = points
+                    .iter()
+                    .find(|point| point["name"] == name && wanted(point));
                 if let Some(point) = found {
                     return point.clone();
                 }

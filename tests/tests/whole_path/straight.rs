@@ -36,7 +36,13 @@ async fn a_reading_goes_from_a_meters_register_to_a_checked_report() {
     let (id, report) = old_reader.report(&bed, &day, &day).await;
     assert!(report["totals"]["re"].is_string(), "{report}");
     let bundle = old_reader.bundle(&bed, &id).await;
-    let verifier = Verifier { bed: &bed, plan: &old_plan, gateways: &[&old], from: &day, to: &day };
+    let verifier = Verifier {
+        bed: &bed,
+        plan: &old_plan,
+        gateways: &[&old],
+        from: &day,
+        to: &day,
+    };
     let verdict = verifier.accept(&bundle).await;
     let log = &verdict["logs"][0];
     assert_eq!(log["origin"], old.origin.as_str());
@@ -48,12 +54,21 @@ async fn a_reading_goes_from_a_meters_register_to_a_checked_report() {
     let (id, report) = reader.report(&bed, &day, &day).await;
     assert!(report["provisional"].as_bool().unwrap_or(true), "{report}");
     let bundle = reader.bundle(&bed, &id).await;
-    let verifier = Verifier { bed: &bed, plan: &plan, gateways: &[&gateway], from: &day, to: &day };
+    let verifier = Verifier {
+        bed: &bed,
+        plan: &plan,
+        gateways: &[&gateway],
+        from: &day,
+        to: &day,
+    };
     let (code, verdict) = verifier.verify(&bundle).await;
     assert_eq!(code, 3, "{verdict:#}");
     let failures = verdict["failures"].as_array().unwrap();
     // V12: a stream ends before the period does.
-    assert!(failures.iter().all(|failure| failure["code"] == "V12"), "{failures:#?}");
+    assert!(
+        failures.iter().all(|failure| failure["code"] == "V12"),
+        "{failures:#?}"
+    );
 
     for gateway in [&mut gateway, &mut old] {
         gateway.stop().await;
@@ -77,7 +92,10 @@ async fn live_within_seconds(bed: &Bed, reader: &Reader) {
         let turned = Instant::now();
         let shown = format!("{}.{:03}", kpa / 1_000, kpa % 1_000);
         let point = events.shows(POINT, &shown).await;
-        assert_eq!((&point["unit"], &point["quality"]), (&"MPa_a".into(), &"good".into()));
+        assert_eq!(
+            (&point["unit"], &point["quality"]),
+            (&"MPa_a".into(), &"good".into())
+        );
         seconds.push(turned.elapsed().as_secs_f64());
     }
     println!("from the register to the event: {seconds:.2?} s");
@@ -92,9 +110,16 @@ async fn altered_byte_is_named(gateway: &Gateway, verifier: &Verifier<'_>, mut b
     let (start, size) = member(&bundle, "payload.bin");
     let wanted = size / 2;
     let mut passed = 0;
-    let first = verifier.accept(&bundle).await["logs"][0]["first"].as_u64().unwrap();
+    let first = verifier.accept(&bundle).await["logs"][0]["first"]
+        .as_u64()
+        .unwrap();
     let mut entry = None;
-    for (row, applied) in gateway.rows().await.iter().zip(proof::log(gateway, &gateway.rows().await).applied) {
+    for (row, applied) in gateway
+        .rows()
+        .await
+        .iter()
+        .zip(proof::log(gateway, &gateway.rows().await).applied)
+    {
         if row.index < first || !matches!(applied.entry.body, Body::Data { .. }) {
             continue;
         }
@@ -117,7 +142,9 @@ fn member(tar: &[u8], wanted: &str) -> (usize, usize) {
     let mut at = 0;
     loop {
         let header = &tar[at..at + 512];
-        let name = String::from_utf8_lossy(&header[..100]).trim_end_matches('\0').to_owned();
+        let name = String::from_utf8_lossy(&header[..100])
+            .trim_end_matches('\0')
+            .to_owned();
         assert!(!name.is_empty(), "no {wanted} in the bundle");
         let octal = std::str::from_utf8(&header[124..135]).unwrap();
         let size = usize::from_str_radix(octal.trim_matches(['\0', ' ']), 8).unwrap();
