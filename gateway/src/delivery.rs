@@ -5,8 +5,8 @@
 //! collector's valid cosignature; the size is then remembered durably. Losing that memory costs one
 //! question, nothing else: the collector says how far it is.
 
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use evidence::checkpoint::Checkpoint;
@@ -16,13 +16,21 @@ use evidence::hash::{Origin, sha256};
 use evidence::note::{Note, Vkey};
 use evidence::wire::{Record, Upload};
 use ring::rand::SecureRandom;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use tokio::sync::watch;
 
 use crate::buffer::{LogReader, Row};
 use crate::clock::Clock;
 use crate::collector::{Collector, CollectorError};
 use crate::durable::{self, Access};
+
+mod head;
+mod outcome;
+
+pub use head::{HeadCheck, check_head};
+pub use outcome::{DeliveryStatus, HeadState, Outcome};
+
+use outcome::{Memory, memory_path};
 
 /// Entries in one upload at most.
 const MOST_ENTRIES: u32 = 64;
@@ -37,44 +45,6 @@ const REFUSED_WAIT_MS: u64 = 3_600_000;
 /// How long one upload may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What a status page shows of the delivery.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DeliveryStatus {
-    /// Entries below this index are acknowledged by a verified cosignature.
-    pub acknowledged: u64,
-    /// The time of the newest cosignature, in unix seconds.
-    pub cosigned_unix_s: Option<u64>,
-    /// What went wrong last, in words; `None` after a success.
-    pub error: Option<String>,
-    /// Whether it stopped until somebody looks (it tries hourly).
-    pub refused: bool,
-    /// How the collector's head stands to ours.
-    pub head: HeadState,
-}
-
-/// How the collector's head stands to ours.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum HeadState {
-    /// Not asked yet, or not reached.
-    #[default]
-    Unconfirmed,
-    /// Its log is a beginning of ours.
-    Confirmed,
-    /// It has entries that we do not have.
-    Ahead,
-    /// It has other entries than we have.
-    Forked,
-}
-
-/// The durable memory of the delivery.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Memory {
-    acknowledged: u64,
-    cosigned_unix_s: Option<u64>,
-}
-
 /// The answer to an upload.
 #[derive(Debug, Deserialize)]
 struct Ack {
@@ -84,19 +54,6 @@ struct Ack {
     trail: Option<String>,
     #[serde(default)]
     watch_for_s: u32,
-}
-
-/// What the delivery tells the rest of the gateway.
-#[derive(Debug, Clone)]
-pub struct Outcome {
-    /// Entries below this index are acknowledged.
-    pub acknowledged: watch::Sender<u64>,
-    /// The newest verified statement to pin.
-    pub freshness: watch::Sender<Option<Freshness>>,
-    /// For how many seconds somebody watches live values.
-    pub watch_for_s: watch::Sender<u32>,
-    /// For the status page.
-    pub status: Arc<Mutex<DeliveryStatus>>,
 }
 
 /// Sends one log to one collector.
@@ -127,47 +84,6 @@ pub enum Progress {
     Sent(u64),
     /// Try again after so many milliseconds.
     Wait(u64),
-}
-
-impl Outcome {
-    /// Starts from what the data directory remembers.
-    ///
-    /// A damaged memory counts as none.
-    #[must_use]
-    pub fn load(data_dir: &Path) -> Self {
-        let memory = durable::read_file(&memory_path(data_dir)).ok().flatten();
-        let memory: Option<Memory> = memory.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-        let acknowledged = memory.as_ref().map_or(0, |memory| memory.acknowledged);
-        let cosigned_unix_s = memory.and_then(|memory| memory.cosigned_unix_s);
-        let status = DeliveryStatus {
-            acknowledged,
-            cosigned_unix_s,
-            ..DeliveryStatus::default()
-        };
-        Self {
-            acknowledged: watch::Sender::new(acknowledged),
-            freshness: watch::Sender::new(None),
-            watch_for_s: watch::Sender::new(0),
-            status: Arc::new(Mutex::new(status)),
-        }
-    }
-
-    /// The status as it is.
-    #[must_use]
-    pub fn snapshot(&self) -> DeliveryStatus {
-        self.status
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
-    }
-
-    fn change(&self, change: impl FnOnce(&mut DeliveryStatus)) {
-        change(&mut self.status.lock().unwrap_or_else(PoisonError::into_inner));
-    }
-}
-
-fn memory_path(data_dir: &Path) -> PathBuf {
-    data_dir.join("delivery.json")
 }
 
 /// What a [`Delivery`] is made of.
@@ -485,65 +401,4 @@ fn upload(from: u64, rows: &[Row], last: &Row) -> Result<Vec<u8>, CollectorError
 /// Whether an entry signs a payload, so that its absence is a loss and not its nature.
 fn signs_payload(entry: &[u8]) -> bool {
     evidence::entry::Entry::parse(entry).is_ok_and(|signed| signed.entry.payload_ref().is_some())
-}
-
-/// How the collector's log stands to ours.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum HeadCheck {
-    /// It shows no head of this log (yet); an upload will tell where it is.
-    Nothing,
-    /// Its log is a beginning of ours, or all of it.
-    Same {
-        /// Its size.
-        size: u64,
-    },
-    /// It is longer than ours.
-    Ahead {
-        /// Its size.
-        size: u64,
-    },
-    /// It differs from ours.
-    Forked {
-        /// Its size.
-        size: u64,
-    },
-}
-
-/// Compares the collector's cosigned head with the log on disk.
-///
-/// # Errors
-///
-/// [`CollectorError`]; a head without the collector's valid cosignature is nonsense, not a head.
-pub async fn check_head(
-    collector: &Collector,
-    witness: &Vkey,
-    reader: &mut LogReader,
-    our_size: u64,
-) -> Result<HeadCheck, CollectorError> {
-    let nonsense = |why: String| CollectorError::Nonsense(format!("its head: {why}"));
-    let Some(bytes) = collector.get("checkpoint", Duration::from_secs(5)).await? else {
-        return Ok(HeadCheck::Nothing);
-    };
-    let note = Note::parse(&bytes).map_err(|error| nonsense(error.to_string()))?;
-    let cosigned =
-        verify_cosignature(&note, witness).map_err(|error| nonsense(error.to_string()))?;
-    if cosigned.is_none() {
-        return Err(nonsense(String::from(
-            "it is not cosigned by the collector we know",
-        )));
-    }
-    let theirs = Checkpoint::parse_body(&note.text).map_err(|error| nonsense(error.to_string()))?;
-    let size = theirs.size;
-    if size > our_size {
-        return Ok(HeadCheck::Ahead { size });
-    }
-    let Some(last) = size.checked_sub(1) else {
-        return Ok(HeadCheck::Same { size });
-    };
-    match reader.row(last).await {
-        Ok(Some(row)) if row.range.root() == theirs.root => Ok(HeadCheck::Same { size }),
-        Ok(_) => Ok(HeadCheck::Forked { size }),
-        // Only acknowledged files are ever removed: what is not there any more was confirmed once.
-        Err(_gone) => Ok(HeadCheck::Same { size }),
-    }
 }

@@ -4,7 +4,7 @@ use evidence::control::{ClockEvent, Control, Placed};
 use evidence::entry::ClockReading;
 
 use super::{OpenSegment, Recorder, RecorderError};
-use crate::timeline::Timeline;
+use crate::timeline::{Observation, Timeline};
 
 /// A data or gap entry of this run that was sealed without a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +17,32 @@ pub(super) struct Unplaced {
 }
 
 impl Recorder {
+    /// Follows corrections, and seals an event for what is more.
+    pub(super) async fn look_at_clock(&mut self) -> Result<(), RecorderError> {
+        let now = self.clock.now();
+        match self.timeline.observe(&now, self.clock.monotonic_ms()) {
+            Observation::Steady => Ok(()),
+            Observation::Corrected(moved_ms) => {
+                tracing::info!(moved_ms, "The clock was corrected and the ticks follow");
+                self.publish_axes();
+                Ok(())
+            }
+            Observation::FirstTime => {
+                tracing::info!(status = now.status.name(), "Time is known");
+                self.clock_event(now, "time is known").await
+            }
+            Observation::Stepped(moved_ms) => {
+                tracing::warn!(moved_ms, "The clock stepped");
+                let note = format!("the clock stepped by {moved_ms} ms");
+                self.clock_event(now, &note).await
+            }
+        }
+    }
+
+    pub(super) fn publish_axes(&self) {
+        self.axes.send_replace(self.timeline.axes().clone());
+    }
+
     /// Closes all segments, seals the event, and puts every stream on its new place.
     ///
     /// If there is no room, nothing changes and the next look at the clock tries again.

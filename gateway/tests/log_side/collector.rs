@@ -69,7 +69,8 @@ pub(crate) struct Collector {
 }
 
 impl Collector {
-    pub(crate) async fn start(origin: &Origin) -> Self {
+    /// Starts serving; within a runtime.
+    pub(crate) fn start(origin: &Origin) -> Self {
         let key = SigningKey::from_seed([42; 32]);
         let witness = Vkey::new(NAME, SignatureKind::Cosignature, key.public()).unwrap();
         let inner = Arc::new(Mutex::new(Inner {

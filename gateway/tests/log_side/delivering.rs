@@ -27,7 +27,7 @@ struct Fixture {
 
 async fn fixture() -> Fixture {
     let site = Site::new(ManualClock::trusted(MARCH, 5_000));
-    let collector = Collector::start(&site.settings.origin).await;
+    let collector = Collector::start(&site.settings.origin);
     let mut recorder = site.start().await;
     seconds(&mut recorder, &site.clock, 45).await;
     let outcome = Outcome::load(site.dir.path());
@@ -57,7 +57,7 @@ fn delivery(
             origin,
             Some(pin),
             token,
-            clock.clone(),
+            Arc::<ManualClock>::clone(&clock),
         )
         .unwrap(),
         origin: origin.clone(),
@@ -224,7 +224,7 @@ async fn a_wrong_pin_never_sends_a_byte_also_in_1970() {
         ManualClock::trusted(MARCH, 20_000),
     ] {
         let site = Site::new(clock);
-        let collector = Collector::start(&site.settings.origin).await;
+        let collector = Collector::start(&site.settings.origin);
         let recorder = site.start().await;
         let outcome = Outcome::load(site.dir.path());
         let mut wrong = delivery(&site, &collector, &recorder, &outcome, Pin([1; 32]));
@@ -264,7 +264,7 @@ async fn only_a_verified_trail_note_is_pinned_in_the_next_entries() {
 #[tokio::test]
 async fn an_enrolment_whose_answer_was_lost_is_asked_again_with_the_same_words() {
     let site = Site::new(ManualClock::trusted(MARCH, 5_000));
-    let collector = Collector::start(&site.settings.origin).await;
+    let collector = Collector::start(&site.settings.origin);
     let recorder = site.start().await;
     let first = recorder.reader().row(0).await.unwrap().unwrap();
     let vkey = recorder.log().identity().vkey();
@@ -295,7 +295,7 @@ async fn an_enrolment_whose_answer_was_lost_is_asked_again_with_the_same_words()
 #[tokio::test]
 async fn a_used_code_is_refused_and_forgotten() {
     let site = Site::new(ManualClock::trusted(MARCH, 5_000));
-    let collector = Collector::start(&site.settings.origin).await;
+    let collector = Collector::start(&site.settings.origin);
     let recorder = site.start().await;
     let first = recorder.reader().row(0).await.unwrap().unwrap();
     enrol::keep_code(site.dir.path(), &collector.code()).unwrap();
@@ -313,7 +313,7 @@ async fn a_used_code_is_refused_and_forgotten() {
 #[tokio::test]
 async fn live_values_are_posted_fast_only_while_somebody_watches() {
     let site = Site::new(ManualClock::trusted(MARCH, 5_000));
-    let collector = Collector::start(&site.settings.origin).await;
+    let collector = Collector::start(&site.settings.origin);
     let clock = Arc::new(site.clock.clone());
     let token = Some(TOKEN.to_owned());
     let origin = &site.settings.origin;
@@ -322,7 +322,7 @@ async fn live_values_are_posted_fast_only_while_somebody_watches() {
         origin,
         Some(collector.pin),
         token,
-        clock.clone(),
+        Arc::<ManualClock>::clone(&clock),
     )
     .unwrap();
     let live_table = Arc::new(LiveTable::new(table()));

@@ -11,7 +11,7 @@ use gateway::sample::PointSample;
 
 use crate::support::{MARCH, MESSAGES, POLLED, Site, partition, samples};
 
-/// SplitMix64: small, and the same everywhere.
+/// `SplitMix64`: small, and the same everywhere.
 struct Random(u64);
 
 impl Random {

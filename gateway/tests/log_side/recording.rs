@@ -178,10 +178,9 @@ async fn messages_keep_their_offsets_and_are_acknowledged_after_the_sync() {
     assert_eq!(acknowledged.load(Ordering::SeqCst), 4);
     recorder.close().await.unwrap();
     let applied = site.whole().await;
-    let segment = applied.iter().filter_map(|step| step.segment.as_ref());
-    let segment = segment
-        .filter(|segment| segment.ticks.stream == MESSAGES)
-        .next()
+    let mut segments = applied.iter().filter_map(|step| step.segment.as_ref());
+    let segment = segments
+        .find(|segment| segment.ticks.stream == MESSAGES)
         .unwrap();
     let column = &segment.columns[0];
     assert_eq!(

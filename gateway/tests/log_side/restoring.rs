@@ -48,7 +48,7 @@ async fn bring_back(site: &Site, collector: &Collector) -> Result<(u64, u64), Re
 #[tokio::test]
 async fn a_lost_newest_file_comes_back_and_the_log_goes_on_behind_it() {
     let mut site = Site::new(ManualClock::trusted(MARCH - 20_000, 5_000));
-    let collector = Collector::start(&site.settings.origin).await;
+    let collector = Collector::start(&site.settings.origin);
     let mut recorder = site.start().await;
     seconds(&mut recorder, &site.clock, 60).await;
     site.left.take_from(&recorder).await;
@@ -82,7 +82,7 @@ async fn a_lost_newest_file_comes_back_and_the_log_goes_on_behind_it() {
 /// Seals for so many seconds, delivers, stops, and changes one byte of an entry on disk.
 async fn damaged(for_seconds: u32) -> (Site, Collector) {
     let site = Site::new(ManualClock::trusted(MARCH, 5_000));
-    let collector = Collector::start(&site.settings.origin).await;
+    let collector = Collector::start(&site.settings.origin);
     let mut recorder = site.start().await;
     seconds(&mut recorder, &site.clock, for_seconds).await;
     deliver(&site, &collector, &recorder).await;
@@ -139,7 +139,7 @@ async fn what_the_collector_never_had_is_not_made_up() {
 #[tokio::test]
 async fn an_old_copy_of_the_device_fetches_what_it_sealed_since() {
     let mut site = Site::new(ManualClock::trusted(MARCH, 5_000));
-    let collector = Collector::start(&site.settings.origin).await;
+    let collector = Collector::start(&site.settings.origin);
     let mut recorder = site.start().await;
     seconds(&mut recorder, &site.clock, 20).await;
     recorder.close().await.unwrap();

@@ -11,7 +11,7 @@ use evidence::hash::{Hash, Origin};
 use evidence::measurement::{Device, MeasurementConfig, Point, PointKind, Source, Stream, Table};
 use evidence::value::{Format, Kind, Order};
 use gateway::buffer::{LogReader, SpaceLimits};
-use gateway::clock::{Clock, ManualClock};
+use gateway::clock::{Clock as _, ManualClock};
 use gateway::config::FullPolicy;
 use gateway::faults::{Faults, NoFaults};
 use gateway::identity::Identity;
@@ -37,7 +37,10 @@ pub(crate) struct Site {
 
 /// Every byte that ever left the device, by index.
 #[derive(Default)]
-pub(crate) struct Left(BTreeMap<u64, (Vec<u8>, Option<Vec<u8>>, Vec<u8>)>);
+pub(crate) struct Left(BTreeMap<u64, Sent>);
+
+/// Entry, payload, checkpoint.
+type Sent = (Vec<u8>, Option<Vec<u8>>, Vec<u8>);
 
 impl Site {
     pub(crate) fn new(clock: ManualClock) -> Self {

@@ -1,0 +1,218 @@
+//! Open segments: from the rows of the journal to data and gap entries.
+
+use std::sync::Arc;
+
+use evidence::entry::{Body, GapReason, Ticks};
+use evidence::quality::Quality;
+use evidence::value::Kind;
+
+use super::clock_event::Unplaced;
+use super::{HOUR_MS, Recorder, RecorderError};
+use crate::journal::JournalRow;
+use crate::sample::{PointSample, SampleValue};
+use crate::seal;
+
+/// The longest text that is sealed; a longer one is called malformed.
+const LONGEST_TEXT: usize = 4_096;
+
+/// The samples of a stream that are not sealed yet.
+#[derive(Debug)]
+pub(super) struct OpenSegment {
+    pub(super) messages: bool,
+    pub(super) first: u64,
+    pub(super) end: u64,
+    /// The tick after the last one that is complete.
+    pub(super) next: u64,
+    pub(super) rows: Vec<JournalRow>,
+}
+
+impl OpenSegment {
+    /// First tick, and the tick after the last one that has samples or was listened to.
+    pub(super) fn complete(&self) -> (u64, u64) {
+        let after_rows = self.rows.last().map_or(self.first, |row| row.tick + 1);
+        (self.first, self.next.max(after_rows))
+    }
+}
+
+impl Recorder {
+    /// Counts the ticks of a message stream before `now` as listened to, sealing what is complete.
+    pub(super) async fn cover(&mut self, stream: u16, now: u64) -> Result<(), RecorderError> {
+        if self.stalled.is_some() {
+            return Ok(());
+        }
+        let tick_ms = self
+            .timeline
+            .axis(stream)
+            .map_or(1, |axis| u64::from(axis.tick_ms));
+        while let Some(open) = self.open.get(&stream).filter(|open| open.messages) {
+            if now < open.end {
+                break;
+            }
+            if (now - open.next.min(now)) * tick_ms > HOUR_MS {
+                self.skip(stream, now).await?;
+                break;
+            }
+            let end = open.end;
+            if !self.close_segment(stream, end).await? {
+                return Ok(());
+            }
+        }
+        let shift = self.timeline.axis(stream).and_then(|axis| axis.shift);
+        let Some(open) = self.open.get_mut(&stream) else {
+            return Ok(());
+        };
+        if open.messages && now > open.next {
+            open.next = now;
+            if let Some(journal) = &mut self.journal {
+                // Losing this note costs an empty second after a crash, never a message.
+                if let Err(error) = journal.cover(stream, now - 1, shift).await {
+                    self.replace_journal(&error).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Seals ticks `first..end` of a stream's open segment and begins the next one; `false` when there
+    /// is no room, and the samples stay where they are.
+    pub(super) async fn close_segment(
+        &mut self,
+        stream: u16,
+        end: u64,
+    ) -> Result<bool, RecorderError> {
+        let Some(open) = self.open.get(&stream) else {
+            return Ok(true);
+        };
+        let first = open.first;
+        let Some(config) = self.log.chain().config().map(Arc::clone) else {
+            return Ok(true);
+        };
+        let payload = seal::payload(&config.config, stream, first, end, &open.rows)?;
+        let ticks = Ticks {
+            stream,
+            first,
+            count: end - first,
+        };
+        let body = Body::Data {
+            ticks,
+            payload: payload.signed,
+        };
+        let forget = Some((stream, end));
+        let Some(index) = self
+            .append(body, Some(payload.bytes), self.stamp(), forget)
+            .await?
+        else {
+            return Ok(false);
+        };
+        if !self.timeline.is_trusted() {
+            self.unplaced.push(Unplaced {
+                stream,
+                index,
+                shift: None,
+            });
+        }
+        self.begin_segment(stream, end);
+        Ok(true)
+    }
+
+    /// Begins a segment at `first`, taking over rows that are already beyond it.
+    pub(super) fn begin_segment(&mut self, stream: u16, first: u64) {
+        let Some(axis) = self.timeline.axis(stream) else {
+            return;
+        };
+        let table = self.log.chain().config();
+        let messages = table
+            .and_then(|config| config.config.stream(stream))
+            .is_some_and(|stream| stream.messages);
+        let end = axis.segment_end(first, self.settings.segment_ms);
+        let old = self.open.remove(&stream);
+        let mut rows = old.map(|open| open.rows).unwrap_or_default();
+        rows.retain(|row| row.tick >= first);
+        let next = rows
+            .last()
+            .map_or(first, |row| if messages { first } else { row.tick + 1 });
+        self.open.insert(
+            stream,
+            OpenSegment {
+                messages,
+                first,
+                end,
+                next,
+                rows,
+            },
+        );
+    }
+
+    /// The process was suspended for more than an hour: what is open is sealed as far as it goes, and
+    /// the rest until `tick` is a gap.
+    pub(super) async fn skip(&mut self, stream: u16, tick: u64) -> Result<(), RecorderError> {
+        let (first, next) = self
+            .open
+            .get(&stream)
+            .map_or((tick, tick), OpenSegment::complete);
+        if next > first && !self.close_segment(stream, next).await? {
+            return Ok(());
+        }
+        let text = "the gateway did not run although the machine did";
+        self.gap(stream, next, tick, GapReason::Startup, Some(text))
+            .await?;
+        Ok(())
+    }
+
+    /// Seals a gap and begins the next segment behind it; `false` when there is no room.
+    pub(super) async fn gap(
+        &mut self,
+        stream: u16,
+        first: u64,
+        end: u64,
+        reason: GapReason,
+        text: Option<&str>,
+    ) -> Result<bool, RecorderError> {
+        if end <= first {
+            return Ok(true);
+        }
+        let ticks = Ticks {
+            stream,
+            first,
+            count: end - first,
+        };
+        let body = Body::Gap {
+            ticks,
+            reason,
+            text: text.map(str::to_owned),
+        };
+        let Some(index) = self
+            .append(body, None, self.stamp(), Some((stream, end)))
+            .await?
+        else {
+            return Ok(false);
+        };
+        if !self.timeline.is_trusted() {
+            self.unplaced.push(Unplaced {
+                stream,
+                index,
+                shift: None,
+            });
+        }
+        self.begin_segment(stream, end);
+        Ok(true)
+    }
+
+    /// Samples as the format accepts them, whatever the source delivered.
+    pub(super) fn make_sealable(&self, samples: &mut [PointSample]) {
+        let Some(config) = self.log.chain().config() else {
+            return;
+        };
+        for sample in samples {
+            let SampleValue::Text(text) = &sample.value else {
+                continue;
+            };
+            let point = config.config.points.get(usize::from(sample.point));
+            if text.len() > LONGEST_TEXT {
+                *sample = PointSample::absent(sample.point, Quality::MALFORMED, 0);
+            } else if point.is_some_and(|point| point.format.kind == Kind::Number) {
+                sample.flag(Quality::OFF_GRID);
+            }
+        }
+    }
+}
