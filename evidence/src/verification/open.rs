@@ -148,10 +148,13 @@ impl<'a> LogVerifier<'a> {
                 before.map(|(_, entry, blob)| (entry.as_slice(), body(blob))),
             )
             .map_err(|(index, rejection)| {
-                let failure = Failure::new(rejection).of_entry(index);
+                // The chain says from where on it looked for the entry that it refused.
+                let failure = Failure::new(rejection);
                 match files.controls.iter().find(|control| control.index >= index) {
-                    Some(control) => failure.at(&control.entry.path, control.entry.offset),
-                    None => failure,
+                    Some(control) => failure
+                        .of_entry(control.index)
+                        .at(&control.entry.path, control.entry.offset),
+                    None => failure.of_entry(index),
                 }
             })
         };

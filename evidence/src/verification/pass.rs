@@ -213,6 +213,9 @@ impl LogVerifier<'_> {
             .filter(|(of, _)| *of == size)
         {
             if *root != self.chain.root() {
+                // An altered signature changes the leaf as well; it is the better name for it.
+                step.verify(&self.origin)
+                    .map_err(|rejection| here(Problem::Entry(rejection)))?;
                 let which = if size == self.size {
                     "final checkpoint"
                 } else {

@@ -6,7 +6,9 @@ use evidence::chunk::{Chunk, Column, Exception, payload};
 use evidence::control::{ClockEvent, Control, Genesis, Placed};
 use evidence::cosignature::cosign;
 use evidence::decimal::Decimal;
-use evidence::entry::{Body, Boot, ClockReading, ClockStatus, Freshness, FreshnessKind, GapReason, Ticks};
+use evidence::entry::{
+    Body, Boot, ClockReading, ClockStatus, Freshness, FreshnessKind, GapReason, Ticks,
+};
 use evidence::hash::{Hash, Origin, sha256};
 use evidence::key::SigningKey;
 use evidence::measurement::{Device, MeasurementConfig, Point, PointKind, Source, Stream, Table};
@@ -24,7 +26,10 @@ pub(crate) struct Cosigner {
 
 impl Cosigner {
     pub(crate) fn new(name: &'static str, seed: u8) -> Self {
-        Self { name, key: SigningKey::from_seed([seed; 32]) }
+        Self {
+            name,
+            key: SigningKey::from_seed([seed; 32]),
+        }
     }
 
     pub(crate) fn vkey(&self) -> Vkey {
@@ -45,6 +50,7 @@ pub(crate) struct Gateway {
     pub(crate) origin: Origin,
     pub(crate) log_key: SigningKey,
     entry_key: SigningKey,
+    pub(crate) first_seed: u8,
     next_seed: u8,
     pub(crate) chain: Chain,
     pub(crate) rows: Vec<Row>,
@@ -60,7 +66,8 @@ pub(crate) struct Gateway {
 }
 
 /// The streams of every gateway here: id, tick length, ticks of a segment.
-pub(crate) const STREAMS: [(u16, u32, u64); 3] = [(0, 10_000, 60), (1, 60_000, 30), (2, 10_000, 60)];
+pub(crate) const STREAMS: [(u16, u32, u64); 3] =
+    [(0, 10_000, 60), (1, 60_000, 30), (2, 10_000, 60)];
 
 impl Gateway {
     pub(crate) fn new(origin: &str, seed: u8, now_ms: i64) -> Self {
@@ -70,11 +77,16 @@ impl Gateway {
             origin,
             log_key: SigningKey::from_seed([seed; 32]),
             entry_key: SigningKey::from_seed([seed + 1; 32]),
+            first_seed: seed,
             next_seed: seed + 2,
             rows: Vec::new(),
             leaves: Vec::new(),
             roots: vec![CompactRange::new().root()],
-            boot: Boot { counter: 1, id: [seed; 8], monotonic_ms: 1_000 },
+            boot: Boot {
+                counter: 1,
+                id: [seed; 8],
+                monotonic_ms: 1_000,
+            },
             now_ms,
             status: ClockStatus::Ntp,
             pin: None,
@@ -95,7 +107,7 @@ impl Gateway {
     }
 
     pub(crate) fn size(&self) -> u64 {
-        self.chain.size()
+        u64::try_from(self.rows.len()).unwrap()
     }
 
     pub(crate) fn control(&mut self, control: Control) {
@@ -129,11 +141,18 @@ impl Gateway {
             error_ms: 5,
         };
         self.boot.monotonic_ms += 50;
-        let entry = self.chain.next_entry(self.boot, clock, self.pin, body).sign(&self.origin, &self.entry_key);
+        let entry = self
+            .chain
+            .next_entry(self.boot, clock, self.pin, body)
+            .sign(&self.origin, &self.entry_key);
         let applied = self.chain.apply(&entry, Some(&payload)).unwrap();
         self.leaves.push(applied.leaf);
         self.roots.push(self.chain.root());
-        self.rows.push(Row { entry, payload, control: None });
+        self.rows.push(Row {
+            entry,
+            payload,
+            control: None,
+        });
     }
 
     pub(crate) fn next_tick(&self, stream: u16) -> u64 {
@@ -142,17 +161,35 @@ impl Gateway {
 
     /// Seals the next `count` ticks of a stream with made-up samples.
     pub(crate) fn data(&mut self, stream: u16, count: u64) {
-        let ticks = Ticks { stream, first: self.next_tick(stream), count };
-        let config = self.chain.config().unwrap().clone();
-        let chunks: Vec<Chunk> =
-            config.config.points_of(stream).map(|(index, point)| chunk(index, point, ticks)).collect();
+        let ticks = Ticks {
+            stream,
+            first: self.next_tick(stream),
+            count,
+        };
+        let config = std::sync::Arc::clone(self.chain.config().unwrap());
+        let chunks: Vec<Chunk> = config
+            .config
+            .points_of(stream)
+            .map(|(index, point)| chunk(index, point, ticks))
+            .collect();
         let (bytes, payload) = payload(&chunks).unwrap();
         self.seal(Body::Data { ticks, payload }, bytes);
     }
 
     pub(crate) fn gap(&mut self, stream: u16, count: u64, reason: GapReason) {
-        let ticks = Ticks { stream, first: self.next_tick(stream), count };
-        self.seal(Body::Gap { ticks, reason, text: Some("for a test".to_owned()) }, Vec::new());
+        let ticks = Ticks {
+            stream,
+            first: self.next_tick(stream),
+            count,
+        };
+        self.seal(
+            Body::Gap {
+                ticks,
+                reason,
+                text: Some("for a test".to_owned()),
+            },
+            Vec::new(),
+        );
     }
 
     /// Samples all streams until `until_ms`, segment by segment, with a key a day and a note an hour.
@@ -170,8 +207,10 @@ impl Gateway {
                 }
             }
             if next % 3_600_000 == 0 {
-                let by: Vec<&Cosigner> =
-                    witnesses.iter().filter(|witness| witness.name.ends_with("w0") || next % 7_200_000 == 0).collect();
+                let by: Vec<&Cosigner> = witnesses
+                    .iter()
+                    .filter(|witness| witness.name.ends_with("w0") || next % 7_200_000 == 0)
+                    .collect();
                 self.cosign(next / 1000 + 20, &by);
                 self.pin_newest();
             }
@@ -183,7 +222,11 @@ impl Gateway {
 
     /// A new boot; without a time when `status` says so.
     pub(crate) fn reboot(&mut self, status: ClockStatus) {
-        self.boot = Boot { counter: self.boot.counter + 1, id: [self.boot.id[0] + 16; 8], monotonic_ms: 10 };
+        self.boot = Boot {
+            counter: self.boot.counter + 1,
+            id: [self.boot.id[0] + 16; 8],
+            monotonic_ms: 10,
+        };
         self.status = status;
         self.pin = None;
     }
@@ -192,22 +235,40 @@ impl Gateway {
     pub(crate) fn clock_event(&mut self, placed: Vec<Placed>) {
         self.status = ClockStatus::Ntp;
         let now_ms = self.now_ms;
-        let shifts = self.chain.streams().filter(|(_, state)| state.active)
+        let shifts = self
+            .chain
+            .streams()
+            .filter(|(_, state)| state.active)
             .map(|(id, state)| {
                 let next = i64::try_from(state.next_tick.unwrap()).unwrap();
                 (id, now_ms / i64::from(state.tick_ms) - next)
             })
             .collect();
-        let event = ClockEvent { source: ClockStatus::Ntp, error_ms: 8, shifts, placed, note: "NTP answered".to_owned() };
+        let event = ClockEvent {
+            source: ClockStatus::Ntp,
+            error_ms: 8,
+            shifts,
+            placed,
+            note: "NTP answered".to_owned(),
+        };
         self.control(Control::Clock(event));
     }
 
     /// The checkpoint of now, cosigned; kept as a trail note.
     pub(crate) fn cosign(&mut self, unix_s: i64, witnesses: &[&Cosigner]) -> Vec<u8> {
-        let checkpoint = Checkpoint { origin: self.origin.clone(), size: self.size(), root: self.chain.root() };
+        let checkpoint = Checkpoint {
+            origin: self.origin.clone(),
+            size: self.size(),
+            root: self.chain.root(),
+        };
         let mut note = sign_checkpoint(&checkpoint, &self.log_key);
         for witness in witnesses {
-            note.signatures.push(cosign(&note.text, witness.name, &witness.key, u64::try_from(unix_s).unwrap()));
+            note.signatures.push(cosign(
+                &note.text,
+                witness.name,
+                &witness.key,
+                u64::try_from(unix_s).unwrap(),
+            ));
         }
         let bytes = note.to_bytes();
         self.trail.push(bytes.clone());
@@ -215,8 +276,10 @@ impl Gateway {
     }
 
     pub(crate) fn pin_newest(&mut self) {
-        self.pin = self.trail.last()
-            .map(|note| Freshness { kind: FreshnessKind::CosignedNote, hash: sha256(note) });
+        self.pin = self.trail.last().map(|note| Freshness {
+            kind: FreshnessKind::CosignedNote,
+            hash: sha256(note),
+        });
     }
 
     /// The tree before entry `first`.
@@ -239,7 +302,12 @@ impl Gateway {
 fn table(now_ms: i64) -> MeasurementConfig {
     let tick = |tick_ms: u32| u64::try_from(now_ms).unwrap() / u64::from(tick_ms);
     let streams = STREAMS
-        .map(|(id, tick_ms, _)| Stream { id, tick_ms, first_tick: tick(tick_ms), messages: id == 2 })
+        .map(|(id, tick_ms, _)| Stream {
+            id,
+            tick_ms,
+            first_tick: tick(tick_ms),
+            messages: id == 2,
+        })
         .to_vec();
     let device = |name: &str, protocol: &str| Device {
         name: name.to_owned(),
@@ -254,10 +322,17 @@ fn table(now_ms: i64) -> MeasurementConfig {
         stream,
         device: u16::from(stream == 2),
         source: if stream == 2 {
-            Source::Message { topic: format!("site/{name}"), pointer: Some("/value".to_owned()) }
+            Source::Message {
+                topic: format!("site/{name}"),
+                pointer: Some("/value".to_owned()),
+            }
         } else {
             let format = Format::from_names(format, "ABCD").unwrap();
-            Source::Modbus { table: Table::Holding, address: 100, words: format.words() }
+            Source::Modbus {
+                table: Table::Holding,
+                address: 100,
+                words: format.words(),
+            }
         },
         format: Format::from_names(format, "ABCD").unwrap(),
         scale: decimal(scale),
@@ -272,7 +347,15 @@ fn table(now_ms: i64) -> MeasurementConfig {
         stale_after_s: (stream == 2).then_some(3_600),
     };
     let mut points = vec![
-        point("export.energy", 0, PointKind::Register, "u32", "0.01", 2, "kWh"),
+        point(
+            "export.energy",
+            0,
+            PointKind::Register,
+            "u32",
+            "0.01",
+            2,
+            "kWh",
+        ),
         point("site.power", 0, PointKind::Instant, "f32", "1", 3, "kW"),
         point("noise", 0, PointKind::Instant, "u64", "1", 0, "1"),
         point("breaker", 0, PointKind::Instant, "bit3", "1", 0, "1"),
@@ -283,31 +366,72 @@ fn table(now_ms: i64) -> MeasurementConfig {
     ];
     points[5].sentinels = vec![-32_768];
     points[5].max = Some(Decimal::parse("100").unwrap());
-    points[4].format = Format { kind: Kind::Bcd32, order: Order::Cdab };
-    MeasurementConfig { streams, devices: vec![device("meter", "modbus-tcp"), device("broker", "mqtt")], points }
+    points[4].format = Format {
+        kind: Kind::Bcd32,
+        order: Order::Cdab,
+    };
+    MeasurementConfig {
+        streams,
+        devices: vec![device("meter", "modbus-tcp"), device("broker", "mqtt")],
+        points,
+    }
 }
 
 fn exceptions(codes: &[(u16, u8)]) -> Vec<Exception> {
-    codes.iter().map(|(sample, code)| Exception {
-        sample: *sample,
-        quality: Quality::from_code(*code).unwrap(),
-        aux: if *code == 2 { 6 } else { 0 },
-    }).collect()
+    codes
+        .iter()
+        .map(|(sample, code)| Exception {
+            sample: *sample,
+            quality: Quality::from_code(*code).unwrap(),
+            aux: if *code == 2 { 6 } else { 0 },
+        })
+        .collect()
 }
 
 /// Made-up samples, a function of point and ticks alone.
 fn chunk(index: u16, point: &Point, ticks: Ticks) -> Chunk {
-    let seeds: Vec<i64> = (ticks.first..ticks.end()).map(|tick| i64::try_from(tick % 1_000_000).unwrap()).collect();
+    let seeds: Vec<i64> = (ticks.first..ticks.end())
+        .map(|tick| i64::try_from(tick % 1_000_000).unwrap())
+        .collect();
     let mix = |seed: i64| (seed * 7_919 + i64::from(index) * 104_729).rem_euclid(10_007);
     let mut records = Vec::new();
     let mut values: Vec<i64> = match point.format.kind {
-        Kind::U32 => seeds.iter().map(|seed| seed * 12 + mix(*seed) % 3).collect(),
-        Kind::F32 => seeds.iter().map(|seed| i64::from((500.0 + f32::from(i16::try_from(mix(*seed) % 1_000).unwrap()) / 7.0).to_bits())).collect(),
-        Kind::F64 => seeds.iter().map(|seed| (500.0 + f64::from(i32::try_from(mix(*seed)).unwrap()) / 13.0).to_bits().cast_signed()).collect(),
+        Kind::U32 => seeds
+            .iter()
+            .map(|seed| seed * 12 + mix(*seed) % 3)
+            .collect(),
+        Kind::F32 => seeds
+            .iter()
+            .map(|seed| {
+                i64::from(
+                    (500.0 + f32::from(i16::try_from(mix(*seed) % 1_000).unwrap()) / 7.0).to_bits(),
+                )
+            })
+            .collect(),
+        Kind::F64 => seeds
+            .iter()
+            .map(|seed| {
+                (500.0 + f64::from(i32::try_from(mix(*seed)).unwrap()) / 13.0)
+                    .to_bits()
+                    .cast_signed()
+            })
+            .collect(),
         // Every other segment has a jump that codec 1 cannot pack.
-        Kind::U64 if ticks.first.is_multiple_of(120) => seeds.iter().map(|seed| if seed % 2 == 0 { i64::MIN / 3 } else { i64::MAX / 3 }).collect(),
+        Kind::U64 if ticks.first.is_multiple_of(120) => seeds
+            .iter()
+            .map(|seed| {
+                if seed % 2 == 0 {
+                    i64::MIN / 3
+                } else {
+                    i64::MAX / 3
+                }
+            })
+            .collect(),
         Kind::Bit(_) => seeds.iter().map(|seed| mix(*seed) % 16).collect(),
-        Kind::Bcd32 => seeds.iter().map(|seed| i64::from_str_radix(&(seed % 100_000).to_string(), 16).unwrap()).collect(),
+        Kind::Bcd32 => seeds
+            .iter()
+            .map(|seed| i64::from_str_radix(&(seed % 100_000).to_string(), 16).unwrap())
+            .collect(),
         Kind::I16 => seeds.iter().map(|seed| mix(*seed) % 900 - 20).collect(),
         _ => seeds.iter().map(|seed| mix(*seed)).collect(),
     };
@@ -322,7 +446,12 @@ fn chunk(index: u16, point: &Point, ticks: Ticks) -> Chunk {
         values[10] = -32_768; // the device's own "not available"
         values[12] = 1_500; // beyond the plausible range
     }
-    Chunk { point: index, offsets_ms: None, column: Column::Ints(values), exceptions: records }
+    Chunk {
+        point: index,
+        offsets_ms: None,
+        column: Column::Ints(values),
+        exceptions: records,
+    }
 }
 
 fn messages(index: u16, ticks: Ticks, values: &[i64]) -> Chunk {
@@ -333,10 +462,21 @@ fn messages(index: u16, ticks: Ticks, values: &[i64]) -> Chunk {
         0 => (numbers(0), vec![], vec![]),
         1 => (numbers(3), vec![0, last / 5, last], vec![]),
         2 => {
-            let texts = ["12.25", "1.23456", "-3e1"].map(|text| text.as_bytes().to_vec()).to_vec();
-            (Column::Texts(texts), vec![5, 5, last / 2], exceptions(&[(1, 43)]))
+            let texts = ["12.25", "1.23456", "-3e1"]
+                .map(|text| text.as_bytes().to_vec())
+                .to_vec();
+            (
+                Column::Texts(texts),
+                vec![5, 5, last / 2],
+                exceptions(&[(1, 43)]),
+            )
         }
         _ => (numbers(2), vec![last / 4, last / 4], exceptions(&[(0, 42)])),
     };
-    Chunk { point: index, offsets_ms: Some(offsets), column, exceptions: records }
+    Chunk {
+        point: index,
+        offsets_ms: Some(offsets),
+        column,
+        exceptions: records,
+    }
 }

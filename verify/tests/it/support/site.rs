@@ -53,7 +53,8 @@ pub(crate) struct SpecLog {
 impl Spec {
     /// The bundle; lengths follow from the contents, so that only the contents are wrong.
     pub(crate) fn write(&self) -> Vec<u8> {
-        let mut writer = BundleWriter::begin(Vec::new(), &self.plan, self.report.as_deref()).unwrap();
+        let mut writer =
+            BundleWriter::begin(Vec::new(), &self.plan, self.report.as_deref()).unwrap();
         let mut logs = self.logs.clone();
         logs.sort_by_key(|log| log.parts.origin.id());
         for log in &mut logs {
@@ -61,8 +62,12 @@ impl Spec {
             log.parts.entries_bytes = entries_bytes(log.entries.iter().map(length));
             log.parts.payload_bytes = log.payloads.iter().map(length).sum();
             writer.log(&log.parts).unwrap();
-            log.entries.iter().for_each(|entry| writer.entry(entry).unwrap());
-            log.payloads.iter().for_each(|payload| writer.payload(payload).unwrap());
+            log.entries
+                .iter()
+                .for_each(|entry| writer.entry(entry).unwrap());
+            log.payloads
+                .iter()
+                .for_each(|payload| writer.payload(payload).unwrap());
         }
         writer.finish().unwrap()
     }
@@ -73,23 +78,40 @@ impl Site {
         let plan = plan(&gateways);
         let policy = policy(&witnesses);
         let count = gateways.len();
-        Self { gateways, witnesses, plan, policy, first: vec![0; count], checkpoints: Vec::new() }
+        Self {
+            gateways,
+            witnesses,
+            plan,
+            policy,
+            first: vec![0; count],
+            checkpoints: Vec::new(),
+        }
     }
 
     /// Takes the final notes, cosigned by all witnesses.
     pub(crate) fn close(&mut self) {
         let witnesses: Vec<&Cosigner> = self.witnesses.iter().collect();
-        self.checkpoints = self.gateways.iter_mut()
+        self.checkpoints = self
+            .gateways
+            .iter_mut()
             .map(|gateway| gateway.cosign(gateway.now_ms / 1000 + 30, &witnesses))
             .collect();
     }
 
     /// The bundle over everything from the first entries to the final notes.
     pub(crate) fn spec(&self) -> Spec {
-        let logs = self.gateways.iter().zip(&self.first).zip(&self.checkpoints)
+        let logs = self
+            .gateways
+            .iter()
+            .zip(&self.first)
+            .zip(&self.checkpoints)
             .map(|((gateway, first), checkpoint)| spec_log(gateway, *first, checkpoint))
             .collect();
-        Spec { plan: self.plan.clone().into_bytes(), report: Some(self.report()), logs }
+        Spec {
+            plan: self.plan.clone().into_bytes(),
+            report: Some(self.report()),
+            logs,
+        }
     }
 
     /// The report as the reader's side makes it: from the very entries of the bundle.
@@ -100,11 +122,22 @@ impl Site {
         let period = plan.period(date(DAY).unwrap(), date(DAY).unwrap()).unwrap();
         let mut computation = Computation::new(&bound, &period);
         for (number, gateway) in self.gateways.iter().enumerate() {
-            let last = self.gateways.iter().flat_map(|other| &other.rows).find_map(|row| match &row.control {
-                Some(Control::Recovery { origin, last_index, .. }) if *origin == gateway.origin.as_str() => Some(*last_index),
-                _ => None,
-            });
-            feed(&mut computation, gateway, self.first[number], last.unwrap_or(u64::MAX));
+            let last =
+                self.gateways
+                    .iter()
+                    .flat_map(|other| &other.rows)
+                    .find_map(|row| match &row.control {
+                        Some(Control::Recovery {
+                            origin, last_index, ..
+                        }) if *origin == gateway.origin.as_str() => Some(*last_index),
+                        _ => None,
+                    });
+            feed(
+                &mut computation,
+                gateway,
+                self.first[number],
+                last.unwrap_or(u64::MAX),
+            );
         }
         computation.finish().unwrap().to_json()
     }
@@ -116,10 +149,17 @@ fn feed(computation: &mut Computation<'_>, gateway: &Gateway, first: u64, last: 
     let mut chain = Chain::new(gateway.origin.clone());
     for (index, row) in (0_u64..).zip(&gateway.rows) {
         let applied = chain.apply(&row.entry, Some(&row.payload)).unwrap();
-        let Some(ticks) = applied.entry.ticks().copied().filter(|_| (first..=last).contains(&index)) else {
+        let Some(ticks) = applied
+            .entry
+            .ticks()
+            .copied()
+            .filter(|_| (first..=last).contains(&index))
+        else {
             continue;
         };
-        let shift = applied.shift.or_else(|| afterwards.shift(ticks.stream, index));
+        let shift = applied
+            .shift
+            .or_else(|| afterwards.shift(ticks.stream, index));
         let reason = match &applied.entry.body {
             Body::Gap { reason, .. } => Some(reason.name()),
             _ if afterwards.is_dropped(index) => Some("storage"),
@@ -128,22 +168,40 @@ fn feed(computation: &mut Computation<'_>, gateway: &Gateway, first: u64, last: 
         match (reason, shift) {
             (Some(reason), Some(shift)) => {
                 let time = |tick| tick_time(tick, shift, applied.tick_ms).unwrap();
-                computation.gap(origin, index, ticks.stream, time(ticks.first), time(ticks.end()), reason).unwrap();
+                computation
+                    .gap(
+                        origin,
+                        index,
+                        ticks.stream,
+                        time(ticks.first),
+                        time(ticks.end()),
+                        reason,
+                    )
+                    .unwrap();
             }
             (Some(_), None) => {}
             (None, _) => {
                 let mut segment = applied.segment.unwrap();
                 segment.shift = shift;
-                computation.segment(origin, index, &applied.leaf, &segment).unwrap();
+                computation
+                    .segment(origin, index, &applied.leaf, &segment)
+                    .unwrap();
             }
         }
     }
 }
 
+/// The only log of a site, as it goes into a bundle.
+pub(crate) fn spec_of(site: &Site) -> SpecLog {
+    spec_log(&site.gateways[0], site.first[0], &site.checkpoints[0])
+}
+
 fn spec_log(gateway: &Gateway, first: u64, checkpoint: &[u8]) -> SpecLog {
     let size = gateway.size();
     let afterwards = Afterwards::new(gateway.rows.iter().filter_map(|row| row.control.as_ref()));
-    let controls = (0_u64..).zip(&gateway.rows).filter(|(_, row)| row.control.is_some())
+    let controls = (0_u64..)
+        .zip(&gateway.rows)
+        .filter(|(_, row)| row.control.is_some())
         .map(|(index, row)| ControlPart {
             index,
             entry: row.entry.clone(),
@@ -151,12 +209,19 @@ fn spec_log(gateway: &Gateway, first: u64, checkpoint: &[u8]) -> SpecLog {
             body: (!row.payload.is_empty()).then(|| row.payload.clone()),
         })
         .collect();
-    let rows = || (0_u64..).zip(&gateway.rows).filter(|(index, _)| *index >= first);
+    let rows = || {
+        (0_u64..)
+            .zip(&gateway.rows)
+            .filter(|(index, _)| *index >= first)
+    };
     SpecLog {
         entries: rows().map(|(_, row)| row.entry.clone()).collect(),
         payloads: rows()
             .filter(|(index, row)| {
-                let data = matches!(Entry::parse(&row.entry).unwrap().entry.body, Body::Data { .. });
+                let data = matches!(
+                    Entry::parse(&row.entry).unwrap().entry.body,
+                    Body::Data { .. }
+                );
                 data && !afterwards.is_dropped(*index)
             })
             .map(|(_, row)| row.payload.clone())
@@ -174,19 +239,27 @@ fn spec_log(gateway: &Gateway, first: u64, checkpoint: &[u8]) -> SpecLog {
 }
 
 fn plan(gateways: &[Gateway]) -> String {
-    let mut text = "state = \"demo\"\nmethodology = \"grid_solar\"\nreporting_zone = \"Asia/Makassar\"\n\n\
+    let mut text =
+        "state = \"demo\"\nmethodology = \"grid_solar\"\nreporting_zone = \"Asia/Makassar\"\n\n\
         [project]\nid = \"T\"\nname = \"test\"\ncountry = \"Indonesia\"\n\n\
-        [rounding]\nper = \"vintage\"\nsource = \"example\"\n".to_owned();
+        [rounding]\nper = \"vintage\"\nsource = \"example\"\n"
+            .to_owned();
     let mut before = None;
     for gateway in gateways {
         let origin = gateway.origin.as_str();
-        writeln!(text, "\n[[logs]]\norigin = \"{origin}\"\nanchor = \"{}\"", gateway.vkey()).unwrap();
+        writeln!(
+            text,
+            "\n[[logs]]\norigin = \"{origin}\"\nanchor = \"{}\"",
+            gateway.vkey()
+        )
+        .unwrap();
         if let Some(before) = before.replace(origin) {
             writeln!(text, "succeeds = \"{before}\"").unwrap();
         }
     }
     let sources = |point: &str| {
-        let each: Vec<String> = gateways.iter()
+        let each: Vec<String> = gateways
+            .iter()
             .map(|gateway| format!("{{ log = \"{}\", point = \"{point}\" }}", gateway.origin))
             .collect();
         each.join(", ")
@@ -197,7 +270,11 @@ fn plan(gateways: &[Gateway]) -> String {
         writeln!(text, "\n[[fixed]]\nparameter = \"{name}\"\nvalue = \"{value}\"\nunit = \"tCO2/MWh\"\nsource = \"example\"").unwrap();
     }
     for name in ["fuel", "DF"] {
-        writeln!(text, "\n[[neutral]]\nname = \"{name}\"\njustification = \"test\"").unwrap();
+        writeln!(
+            text,
+            "\n[[neutral]]\nname = \"{name}\"\njustification = \"test\""
+        )
+        .unwrap();
     }
     text
 }
@@ -207,13 +284,29 @@ fn policy(witnesses: &[Cosigner]) -> String {
     for (number, witness) in witnesses.iter().enumerate() {
         writeln!(text, "witness W{number} {}", witness.vkey()).unwrap();
     }
-    let names: Vec<String> = (0..witnesses.len()).map(|number| format!("W{number}")).collect();
+    let names: Vec<String> = (0..witnesses.len())
+        .map(|number| format!("W{number}"))
+        .collect();
     writeln!(text, "group all all {}\nquorum all", names.join(" ")).unwrap();
     text
 }
 
 pub(crate) fn witnesses() -> Vec<Cosigner> {
-    vec![Cosigner::new("collector.example/w0", 90), Cosigner::new("registry.example/w1", 91)]
+    vec![
+        Cosigner::new("collector.example/w0", 90),
+        Cosigner::new("registry.example/w1", 91),
+    ]
+}
+
+/// One gateway over the period and an hour before and after, to be broken.
+pub(crate) fn plain_day() -> Site {
+    let witnesses = witnesses();
+    let mut gateway = Gateway::new("example.com/gw/0001", 1, FROM_MS - HOUR_MS);
+    gateway.configure(|_| {});
+    gateway.sample(TO_MS + HOUR_MS, &witnesses);
+    let mut site = Site::new(vec![gateway], witnesses);
+    site.close();
+    site
 }
 
 /// One gateway over a day and a bit, with everything that can happen to an honest one.
@@ -234,11 +327,18 @@ pub(crate) fn solar_day() -> Site {
     gateway.sample(FROM_MS + 5 * HOUR_MS, &witnesses);
     // The scale of a point is corrected.
     gateway.configure(|config| config.points[6].decimals = 7);
-    gateway.control(Control::Software { version: "2".to_owned(), binary: evidence::hash::sha256(b"v2") });
+    gateway.control(Control::Software {
+        version: "2".to_owned(),
+        binary: evidence::hash::sha256(b"v2"),
+    });
     // The disk fills up; the collector was away: three payloads go.
     let from = gateway.size();
     gateway.sample(FROM_MS + 6 * HOUR_MS, &witnesses);
-    gateway.control(Control::Dropped { from, to: from + 2, reason: "no room".to_owned() });
+    gateway.control(Control::Dropped {
+        from,
+        to: from + 2,
+        reason: "no room".to_owned(),
+    });
     gateway.sample(FROM_MS + 9 * HOUR_MS, &witnesses);
     // A start without a time: sealed on, placed when NTP answers half an hour later.
     gateway.reboot(ClockStatus::Unset);
@@ -250,7 +350,12 @@ pub(crate) fn solar_day() -> Site {
     let last_unset = gateway.size() - 1;
     gateway.now_ms = FROM_MS + 10 * HOUR_MS;
     // The device had been off for 50 minutes before it started: 300 ticks of 10 s and 50 of 60 s.
-    let place = |stream, shift| Placed { stream, from: first_unset, to: last_unset, shift };
+    let place = |stream, shift| Placed {
+        stream,
+        from: first_unset,
+        to: last_unset,
+        shift,
+    };
     gateway.clock_event(vec![place(0, 300), place(1, 50), place(2, 300)]);
     gateway.sample(FROM_MS + 12 * HOUR_MS, &witnesses);
     // The clock is set back by two minutes: those instants come twice.
@@ -284,7 +389,11 @@ pub(crate) fn two_gateways() -> Site {
     let (last_index, last_leaf) = (old.size() - 1, *old.leaves.last().unwrap());
     // It goes on for a while on the bench; that no longer counts.
     old.sample(FROM_MS + 8 * HOUR_MS, &witnesses);
-    let mut new = Gateway::new("example.com/gw/0002", 40, FROM_MS + 6 * HOUR_MS + 20 * MINUTE_MS);
+    let mut new = Gateway::new(
+        "example.com/gw/0002",
+        40,
+        FROM_MS + 6 * HOUR_MS + 20 * MINUTE_MS,
+    );
     new.control(Control::Recovery {
         origin: old.origin.to_string(),
         last_index,

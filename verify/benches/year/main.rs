@@ -1,0 +1,171 @@
+//! A synthetic year of 50 points at 1 Hz, written as a bundle, verified and recomputed by the program itself.
+//!
+//! `cargo bench -p verify`; `FIELDSEAL_BENCH_DAYS=30` for less than a year, `FIELDSEAL_BENCH_DIR` for
+//! where the bundle (4.4 MB a day) is written, `FIELDSEAL_BENCH_PYTHON=1` to run the second
+//! implementation over it as well. Printed are times, memory, and ratios to what the same machine needs at
+//! least: the signatures alone, verified in a loop in this very run.
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a benchmark may panic and prints its result"
+)]
+
+mod site;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use evidence::key::SigningKey;
+
+/// The target: a year on two cores.
+const MOST_SECONDS_A_YEAR: f64 = 20.0;
+const MOST_MEGABYTES: f64 = 256.0;
+
+struct Run {
+    seconds: f64,
+    megabytes: f64,
+    output: String,
+    exit: Option<i32>,
+}
+
+fn main() {
+    let days: u32 = std::env::var("FIELDSEAL_BENCH_DAYS").map_or(365, |days| days.parse().unwrap());
+    let kept = tempfile::tempdir().unwrap();
+    let dir = std::env::var("FIELDSEAL_BENCH_DIR")
+        .map_or_else(|_| kept.path().to_path_buf(), PathBuf::from);
+    let begun = Instant::now();
+    let made = site::write(&dir, days);
+    println!(
+        "made: {days} days, {} entries, {} readings, bundle {:.3} GB, {:.3} bytes/reading, in {:.0} s",
+        made.entries,
+        made.readings,
+        gigabytes(made.bytes),
+        ratio(made.bytes, made.readings),
+        begun.elapsed().as_secs_f64()
+    );
+    let signature_us = signature_microseconds();
+    let share = f64::from(days) / 365.0;
+    for threads in [2_u16, 1] {
+        let run = verify(&dir, days, threads);
+        assert_eq!(run.exit, Some(0), "{}", run.output);
+        let floor = signature_us * float(made.entries) / 1e6 / f64::from(threads);
+        println!(
+            "verified and recomputed, {threads} thread(s): {:.2} s, {:.1} million readings/s, peak {:.0} MB; \
+             {:.2} x the time of its signatures alone ({floor:.2} s)",
+            run.seconds,
+            float(made.readings) / run.seconds / 1e6,
+            run.megabytes,
+            run.seconds / floor
+        );
+        if threads == 2 {
+            println!(
+                "  bar: {:.2} of {:.1} s ({:.2}), {:.0} of {MOST_MEGABYTES:.0} MB ({:.2})",
+                run.seconds,
+                MOST_SECONDS_A_YEAR * share,
+                run.seconds / (MOST_SECONDS_A_YEAR * share),
+                run.megabytes,
+                run.megabytes / MOST_MEGABYTES
+            );
+        }
+    }
+    if std::env::var_os("FIELDSEAL_BENCH_PYTHON").is_some() {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("python/fieldseal_verify.py");
+        let mut command = Command::new("python3");
+        command.arg(script).arg(dir.join("bundle.tar"));
+        let run = measure(with_inputs(&mut command, &dir, days));
+        assert_eq!(run.exit, Some(0), "{}", run.output);
+        println!(
+            "second implementation: {:.1} s (bar {:.0} s), peak {:.0} MB",
+            run.seconds,
+            120.0 * share,
+            run.megabytes
+        );
+    }
+}
+
+/// One signature check on this machine, now.
+fn signature_microseconds() -> f64 {
+    let key = SigningKey::from_seed([1; 32]);
+    let message = [7; 300];
+    let signature = key.sign(&message);
+    let public = key.public();
+    let begun = Instant::now();
+    let count = 20_000_u32;
+    for _ in 0..count {
+        public.verify(&message, &signature).unwrap();
+    }
+    begun.elapsed().as_secs_f64() * 1e6 / f64::from(count)
+}
+
+fn verify(dir: &Path, days: u32, threads: u16) -> Run {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_fieldseal-verify"));
+    command
+        .arg("bundle")
+        .arg(dir.join("bundle.tar"))
+        .arg("--threads")
+        .arg(threads.to_string());
+    measure(with_inputs(&mut command, dir, days))
+}
+
+fn with_inputs<'c>(command: &'c mut Command, dir: &Path, days: u32) -> &'c mut Command {
+    let (from, to) = site::days(days);
+    command
+        .arg("--plan")
+        .arg(dir.join("plan.toml"))
+        .arg("--policy")
+        .arg(dir.join("ours.policy"));
+    command.args(["--from", &from, "--to", &to])
+}
+
+/// Runs a program and watches its memory in /proc until it ends.
+fn measure(command: &mut Command) -> Run {
+    let begun = Instant::now();
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let status = format!("/proc/{}/status", child.id());
+    let mut out = child.stdout.take().unwrap();
+    let (ended, end) = mpsc::channel();
+    std::thread::scope(|scope| {
+        let reader = scope.spawn(move || {
+            let mut text = String::new();
+            std::io::Read::read_to_string(&mut out, &mut text).unwrap();
+            ended.send(()).unwrap();
+            text
+        });
+        let mut kilobytes = 0_u32;
+        while let Err(mpsc::RecvTimeoutError::Timeout) = end.recv_timeout(Duration::from_millis(50))
+        {
+            let text = std::fs::read_to_string(&status).unwrap_or_default();
+            let peak = text.lines().find_map(|line| {
+                line.strip_prefix("VmHWM:")?
+                    .trim()
+                    .strip_suffix(" kB")?
+                    .parse()
+                    .ok()
+            });
+            kilobytes = kilobytes.max(peak.unwrap_or(0));
+        }
+        let exit = child.wait().unwrap().code();
+        let seconds = begun.elapsed().as_secs_f64();
+        Run {
+            seconds,
+            megabytes: f64::from(kilobytes) / 1024.0,
+            output: reader.join().unwrap(),
+            exit,
+        }
+    })
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts for people")]
+fn float(count: u64) -> f64 {
+    count as f64
+}
+
+fn gigabytes(bytes: u64) -> f64 {
+    float(bytes) / 1e9
+}
+
+fn ratio(a: u64, b: u64) -> f64 {
+    float(a) / float(b)
+}
