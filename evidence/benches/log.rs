@@ -100,7 +100,10 @@ fn column(point: u16, segment: u64) -> Column {
     Column::Ints(values.collect())
 }
 
-fn seal() -> (Chain, Vec<(Vec<u8>, Vec<u8>)>, Duration) {
+/// Entries with their payloads.
+type Log = Vec<(Vec<u8>, Vec<u8>)>;
+
+fn seal() -> (Chain, Log, Duration) {
     let origin = Origin::parse("example.com/gw/bench").expect("valid");
     let key = SigningKey::from_seed([1; 32]);
     let mut chain = Chain::new(origin.clone());

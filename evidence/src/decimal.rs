@@ -26,7 +26,10 @@ pub enum DecimalError {
 pub const MAX_DECIMALS: u8 = 15;
 
 /// Powers of ten that fit `i64`.
-#[expect(clippy::indexing_slicing, reason = "evaluated by the compiler, which checks the bounds")]
+#[expect(
+    clippy::indexing_slicing,
+    reason = "evaluated by the compiler, which checks the bounds"
+)]
 pub(crate) const POW10: [i64; 19] = {
     let mut table = [1_i64; 19];
     let mut i = 1;
