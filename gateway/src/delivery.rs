@@ -42,6 +42,8 @@ const BACKLOG_BYTES_PER_S: u64 = 2 << 20;
 const LONGEST_WAIT_MS: u64 = 60_000;
 /// How long sending rests after a permanent refusal, in milliseconds.
 const REFUSED_WAIT_MS: u64 = 3_600_000;
+/// Over how long the gateways spread their sending, in milliseconds.
+const SPREAD_MS: u64 = 2_000;
 /// How long one upload may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -138,6 +140,8 @@ impl Delivery {
                     if self.released.changed().await.is_err() {
                         return;
                     }
+                    // All gateways seal at the same full minute; each has its own moment to send.
+                    self.pause(self.spread_ms()).await;
                 }
                 Progress::Sent(bytes) => {
                     let backlog = *self.released.borrow() > self.cursor;
@@ -148,6 +152,16 @@ impl Delivery {
                 Progress::Wait(ms) => self.pause(ms).await,
             }
         }
+    }
+
+    /// This log's delay behind the minute: from its name, so always the same.
+    fn spread_ms(&self) -> u64 {
+        let id = self.origin.id();
+        let two = id
+            .as_bytes()
+            .first_chunk::<2>()
+            .map_or(0, |two| u16::from_be_bytes(*two));
+        u64::from(two) * SPREAD_MS / 65_536
     }
 
     async fn pause(&self, ms: u64) {

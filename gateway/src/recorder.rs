@@ -221,7 +221,11 @@ impl Recorder {
             // Taken at a place that the axis has just left: it belongs to no tick any more.
             return Ok(());
         }
-        let TickSamples { stream, samples } = samples;
+        let TickSamples {
+            stream,
+            mut samples,
+        } = samples;
+        self.make_sealable(stream, &mut samples);
         if self.stalled.is_some() {
             return Ok(());
         }
@@ -304,7 +308,7 @@ impl Recorder {
             place = place.max((last.tick, last.offset_ms));
         }
         let crowded = open.rows.len() >= MOST_MESSAGES;
-        self.make_sealable(&mut samples);
+        self.make_sealable(stream, &mut samples);
         let (tick, offset_ms) = place;
         if crowded && !self.close_segment(stream, tick + 1).await? {
             return Ok(());

@@ -104,6 +104,52 @@ pub fn payload(
     Ok(Payload { bytes, signed })
 }
 
+/// Makes a sample one that the format accepts: whatever the source delivered, the segment it is part of
+/// can be sealed.
+///
+/// A value that its format cannot have, a text where there is none, or one over 4 KiB becomes
+/// *malformed*; a value beside a quality that says there is none is left out; records are put in order.
+pub fn make_sealable(config: &MeasurementConfig, stream: u16, sample: &mut PointSample) {
+    const LONGEST_TEXT: usize = 4_096;
+    const LARGEST_MANTISSA: u64 = 1 << 53;
+    let point = config.points.get(usize::from(sample.point));
+    let Some(point) = point.filter(|point| point.stream == stream) else {
+        // It is not looked for when the stream is sealed.
+        return;
+    };
+    let kind = point.format.kind;
+    let fits = match &sample.value {
+        SampleValue::Absent => true,
+        SampleValue::Int(mantissa) if kind == Kind::Number => {
+            mantissa.unsigned_abs() < LARGEST_MANTISSA
+        }
+        SampleValue::Int(raw) => point.format.is_column_value(*raw),
+        SampleValue::Text(text) => {
+            matches!(kind, Kind::Text | Kind::Number) && text.len() <= LONGEST_TEXT
+        }
+    };
+    if !fits {
+        tracing::error!(point.name = %point.name, "A value that this point cannot have is left out");
+        *sample = PointSample::absent(sample.point, Quality::MALFORMED, 0);
+        return;
+    }
+    if kind == Kind::Number && matches!(sample.value, SampleValue::Text(_)) {
+        sample.flag(Quality::OFF_GRID);
+    }
+    sample.qualities.retain(|(quality, _)| !quality.is_good());
+    sample.qualities.sort_by_key(|(quality, _)| quality.code());
+    sample.qualities.dedup_by_key(|(quality, _)| quality.code());
+    let none = sample
+        .qualities
+        .iter()
+        .any(|(quality, _)| !quality.has_value());
+    if none {
+        sample.value = SampleValue::Absent;
+    } else if sample.value == SampleValue::Absent {
+        sample.qualities.insert(0, (Quality::DROPPED, 0));
+    }
+}
+
 /// One cell per point and tick; a tick without a row was not polled.
 fn polled_columns<'a>(
     points: &[(u16, &Point)],
@@ -229,4 +275,143 @@ fn fill_texts(texts: impl Iterator<Item = Option<Vec<u8>>>) -> Vec<Vec<u8>> {
             last.clone()
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use evidence::decimal::Decimal;
+    use evidence::entry::Ticks;
+    use evidence::measurement::{
+        Device, MeasurementConfig, Point, PointKind, Source, Stream, Table,
+    };
+    use evidence::quality::Quality;
+    use evidence::segment::{ConfigInForce, Segment};
+    use evidence::value::{Format, Kind, Order};
+    use proptest::prelude::{any, prop, prop_assert_eq, prop_oneof, proptest};
+    use proptest::strategy::{Just, Strategy};
+
+    use super::{make_sealable, payload};
+    use crate::journal::JournalRow;
+    use crate::sample::{PointSample, SampleValue};
+
+    fn table(kinds: &[Kind]) -> MeasurementConfig {
+        let points = (0_u16..).zip(kinds).map(|(index, &kind)| {
+            let message = kind == Kind::Number;
+            Point {
+                name: format!("p{index}"),
+                stream: if message { 2 } else { 1 },
+                device: 0,
+                source: if message {
+                    Source::Message {
+                        topic: "t".to_owned(),
+                        pointer: None,
+                    }
+                } else {
+                    Source::Modbus {
+                        table: Table::Holding,
+                        address: index * 4,
+                        words: 4,
+                    }
+                },
+                format: Format {
+                    kind,
+                    order: Order::Abcd,
+                },
+                scale: Decimal::ONE,
+                offset: Decimal::ZERO,
+                decimals: 2,
+                unit: "bar".to_owned(),
+                kind: PointKind::Instant,
+                sentinels: Vec::new(),
+                min: None,
+                max: None,
+                max_step_per_s: None,
+                stale_after_s: message.then_some(60),
+            }
+        });
+        MeasurementConfig {
+            streams: vec![
+                Stream {
+                    id: 1,
+                    tick_ms: 1000,
+                    first_tick: 0,
+                    messages: false,
+                },
+                Stream {
+                    id: 2,
+                    tick_ms: 1000,
+                    first_tick: 0,
+                    messages: true,
+                },
+            ],
+            devices: vec![Device {
+                name: "d".to_owned(),
+                protocol: "mqtt".to_owned(),
+                unit_id: None,
+                template: None,
+                path: "meter".to_owned(),
+            }],
+            points: points.collect(),
+        }
+    }
+
+    const KINDS: [Kind; 9] = [
+        Kind::U16,
+        Kind::I16,
+        Kind::U32,
+        Kind::I32,
+        Kind::U64,
+        Kind::F64,
+        Kind::Text,
+        Kind::Number,
+        Kind::Number,
+    ];
+
+    fn sample() -> impl Strategy<Value = PointSample> {
+        let value = prop_oneof![
+            Just(SampleValue::Absent),
+            any::<i64>().prop_map(SampleValue::Int),
+            (-70_000_i64..70_000).prop_map(SampleValue::Int),
+            prop::collection::vec(any::<u8>(), 0..12).prop_map(SampleValue::Text),
+            Just(SampleValue::Text(b"10.155".to_vec())),
+        ];
+        let quality = (0_u8..64).prop_filter_map("registered", Quality::from_code);
+        let qualities = prop::collection::vec((quality, any::<u8>()), 0..3);
+        (0_u16..10, value, qualities).prop_map(|(point, value, qualities)| PointSample {
+            point,
+            value,
+            qualities,
+        })
+    }
+
+    proptest! {
+        /// Whatever a source delivers in whatever order, the segment encodes, and the format's own
+        /// reader accepts it.
+        #[test]
+        fn any_samples_can_be_sealed_once_they_are_made_sealable(
+            ticks in prop::collection::vec(prop::collection::vec(sample(), 0..12), 0..20),
+            skipped in 0_u64..4,
+        ) {
+            let config = table(&KINDS);
+            let end = 100 + skipped + u64::try_from(ticks.len()).unwrap() + 1;
+            for stream in [1, 2] {
+                let rows: Vec<JournalRow> = (100 + skipped..)
+                    .zip(&ticks)
+                    .map(|(tick, samples)| {
+                        let mut samples = samples.clone();
+                        samples.iter_mut().for_each(|sample| make_sealable(&config, stream, sample));
+                        JournalRow { stream, tick, offset_ms: 3, shift: Some(0), samples }
+                    })
+                    .collect();
+                let payload = payload(&config, stream, 100, end, &rows).unwrap();
+                let in_force = Arc::new(ConfigInForce::new(config.clone(), 1));
+                let ticks = Ticks { stream, first: 100, count: end - 100 };
+                let opened = Segment::open(&in_force, ticks, Some(0), &payload.signed, &payload.bytes);
+                let columns = opened.unwrap().columns.len();
+                prop_assert_eq!(columns, if stream == 1 { 7 } else { 2 });
+            }
+        }
+    }
 }

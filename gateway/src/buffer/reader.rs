@@ -146,6 +146,32 @@ impl LogReader {
             .map_err(at(&oldest.path))
     }
 
+    /// The first entry in `from..end` whose payload is in its file.
+    ///
+    /// # Errors
+    ///
+    /// [`BufferError`].
+    pub async fn first_payload(&mut self, from: u64, end: u64) -> Result<Option<u64>, BufferError> {
+        for info in self.files() {
+            if info.end <= from || info.first >= end {
+                continue;
+            }
+            let connection = self.connection(&info).await?;
+            let first: Option<i64> = sqlx::query_scalar(
+                "SELECT min(idx) FROM entry WHERE idx >= $1 AND idx < $2 AND payload IS NOT NULL",
+            )
+            .bind(to_sql(from).map_err(at(&info.path))?)
+            .bind(to_sql(end).map_err(at(&info.path))?)
+            .fetch_one(connection)
+            .await
+            .map_err(at(&info.path))?;
+            if let Some(first) = first {
+                return sqlite::from_sql(first).map(Some).map_err(at(&info.path));
+            }
+        }
+        Ok(None)
+    }
+
     /// Bytes of entries and payloads in `first..end`.
     ///
     /// # Errors

@@ -68,7 +68,8 @@ impl Recorder {
         release_ballast(&self.settings.data_dir)?;
         let end = self.log.chain().size();
         let mut from = self.acknowledged.max(self.dropped_to);
-        while from < end {
+        while let Some(first) = self.first_payload(from, end).await? {
+            from = first;
             let to = (from + DROP_AT_ONCE).min(end);
             let reason = String::from("the buffer was full");
             let control = Control::Dropped {
@@ -98,17 +99,25 @@ impl Recorder {
             self.dropped_to = to;
             // If the process dies here, the payloads are still there although declared dropped; the
             // verifier accepts their absence, it does not demand it.
-            self.log
-                .buffer_mut()
-                .drop_payloads(from, to)
-                .await
-                .map_err(LogError::from)?;
+            if let Err(error) = self.log.buffer_mut().drop_payloads(from, to).await {
+                // What is dropped but not given back yet is given back with the next attempt.
+                tracing::error!("Room could not be given back: {error}");
+                return Ok(false);
+            }
             if self.has_room(0)? {
                 return Ok(true);
             }
             from = to;
         }
         Ok(false)
+    }
+
+    /// The first entry from `from` on whose payload is still there: what an earlier run dropped is not
+    /// declared again.
+    async fn first_payload(&self, from: u64, end: u64) -> Result<Option<u64>, RecorderError> {
+        let mut reader = self.log.buffer().reader();
+        let first = reader.first_payload(from, end).await;
+        Ok(first.map_err(LogError::from)?)
     }
 
     /// Stops recording until there is room.

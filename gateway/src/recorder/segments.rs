@@ -2,18 +2,16 @@
 
 use std::sync::Arc;
 
-use evidence::entry::{Body, GapReason, Ticks};
-use evidence::quality::Quality;
-use evidence::value::Kind;
+use evidence::control::Control;
+use evidence::entry::{Body, ClockReading, GapReason, Ticks};
 
 use super::clock_event::Unplaced;
-use super::{HOUR_MS, Recorder, RecorderError};
+use super::{HOUR_MS, Recorder, RecorderError, cut_text};
+use crate::durable::{self, Access};
 use crate::journal::JournalRow;
-use crate::sample::{PointSample, SampleValue};
-use crate::seal;
-
-/// The longest text that is sealed; a longer one is called malformed.
-const LONGEST_TEXT: usize = 4_096;
+use crate::log::LogError;
+use crate::sample::PointSample;
+use crate::seal::{self, Payload, SealError};
 
 /// The samples of a stream that are not sealed yet.
 #[derive(Debug)]
@@ -84,24 +82,14 @@ impl Recorder {
             return Ok(true);
         };
         let first = open.first;
-        let Some(config) = self.log.chain().config().map(Arc::clone) else {
-            return Ok(true);
+        let encoded = match self.log.chain().config() {
+            Some(config) => seal::payload(&config.config, stream, first, end, &open.rows),
+            None => return Ok(true),
         };
-        let payload = seal::payload(&config.config, stream, first, end, &open.rows)?;
-        let ticks = Ticks {
-            stream,
-            first,
-            count: end - first,
-        };
-        let body = Body::Data {
-            ticks,
-            payload: payload.signed,
-        };
-        let forget = Some((stream, end));
-        let Some(index) = self
-            .append(body, Some(payload.bytes), self.stamp(), forget)
-            .await?
-        else {
+        let sealed = self
+            .seal_data(stream, first, end, encoded, None, self.stamp())
+            .await;
+        let Some(index) = sealed? else {
             return Ok(false);
         };
         if !self.timeline.is_trusted() {
@@ -199,20 +187,78 @@ impl Recorder {
     }
 
     /// Samples as the format accepts them, whatever the source delivered.
-    pub(super) fn make_sealable(&self, samples: &mut [PointSample]) {
+    pub(super) fn make_sealable(&self, stream: u16, samples: &mut [PointSample]) {
         let Some(config) = self.log.chain().config() else {
             return;
         };
         for sample in samples {
-            let SampleValue::Text(text) = &sample.value else {
-                continue;
-            };
-            let point = config.config.points.get(usize::from(sample.point));
-            if text.len() > LONGEST_TEXT {
-                *sample = PointSample::absent(sample.point, Quality::MALFORMED, 0);
-            } else if point.is_some_and(|point| point.format.kind == Kind::Number) {
-                sample.flag(Quality::OFF_GRID);
-            }
+            seal::make_sealable(&config.config, stream, sample);
         }
+    }
+
+    /// Seals ticks `first..end` of a stream; `None` when there is no room. `recovered` are the rows it
+    /// was encoded from, if they are not those of the open segment.
+    ///
+    /// Samples that do not encode or do not pass our own check are a defect, but no reason to die at
+    /// every start from then on: they are written to the quarantine as text, the ticks are sealed as
+    /// not polled, and the log says so.
+    pub(super) async fn seal_data(
+        &mut self,
+        stream: u16,
+        first: u64,
+        end: u64,
+        encoded: Result<Payload, SealError>,
+        recovered: Option<&[JournalRow]>,
+        stamp: ClockReading,
+    ) -> Result<Option<u64>, RecorderError> {
+        let Some(config) = self.log.chain().config().map(Arc::clone) else {
+            return Ok(None);
+        };
+        let ticks = Ticks {
+            stream,
+            first,
+            count: end - first,
+        };
+        let forget = Some((stream, end));
+        let why = match encoded {
+            Ok(payload) => {
+                let body = Body::Data {
+                    ticks,
+                    payload: payload.signed,
+                };
+                match self.append(body, Some(payload.bytes), stamp, forget).await {
+                    Err(RecorderError::Log(error @ LogError::OwnCheck { .. })) => error.to_string(),
+                    result => return result,
+                }
+            }
+            Err(error) => error.to_string(),
+        };
+        tracing::error!(stream, first, end, "Samples cannot be sealed: {why}");
+        let quarantine = self.log.buffer().quarantine().to_owned();
+        durable::create_dir(&quarantine)?;
+        let name = format!("unsealable-{stream}-{first}.txt");
+        let open = self.open.get(&stream).map(|open| open.rows.as_slice());
+        let rows = recovered.or(open).unwrap_or_default();
+        let text = format!("{why}\n{rows:#?}\n");
+        durable::write_file(&quarantine.join(&name), text.as_bytes(), Access::All)?;
+        let payload = seal::payload(&config.config, stream, first, end, &[])?;
+        let body = Body::Data {
+            ticks,
+            payload: payload.signed,
+        };
+        let index = self
+            .append(body, Some(payload.bytes), stamp, forget)
+            .await?;
+        if let Some(index) = index {
+            let text =
+                format!("samples of this entry could not be sealed and are in {name}: {why}");
+            let annotation = Control::Annotation {
+                from: index,
+                to: index,
+                text: cut_text(&text, 1_000),
+            };
+            self.control(&annotation, stamp).await?;
+        }
+        Ok(index)
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use evidence::chain::Chain;
 use evidence::control::Control;
-use evidence::entry::{Body, ClockReading, ClockStatus, GapReason, Ticks};
+use evidence::entry::{ClockReading, ClockStatus, GapReason};
 use evidence::hash::{Origin, sha256};
 use evidence::measurement::MeasurementConfig;
 use tokio::sync::watch;
@@ -172,9 +172,6 @@ impl Recorder {
         };
         let rows = journal.rows().await?;
         let covered = journal.covered().await?;
-        let Some(config) = self.log.chain().config().map(Arc::clone) else {
-            return Ok(());
-        };
         for (stream, state) in active(self.log.chain()) {
             let next = state.next_tick.unwrap_or(0);
             // A tick a day ahead of the log was never sampled by us: the row is damaged.
@@ -183,6 +180,10 @@ impl Recorder {
                 .iter()
                 .filter(|row| row.stream == stream && (next..furthest).contains(&row.tick))
                 .cloned()
+                .map(|mut row| {
+                    self.make_sealable(stream, &mut row.samples);
+                    row
+                })
                 .collect();
             let covered = covered
                 .get(&stream)
@@ -191,7 +192,7 @@ impl Recorder {
             let mut spans: Vec<(u64, Option<i64>)> =
                 rows.iter().map(|row| (row.tick + 1, row.shift)).collect();
             spans.extend(covered.map(|(tick, shift)| (tick + 1, shift)));
-            self.seal_spans(stream, state.tick_ms, &config.config, &rows, &spans, now)
+            self.seal_spans(stream, state.tick_ms, &rows, &spans, now)
                 .await?;
         }
         Ok(())
@@ -203,7 +204,6 @@ impl Recorder {
         &mut self,
         stream: u16,
         tick_ms: u32,
-        config: &MeasurementConfig,
         rows: &[JournalRow],
         spans: &[(u64, Option<i64>)],
         now: ClockReading,
@@ -227,16 +227,6 @@ impl Recorder {
                 .filter(|(end, other)| *end > first && *other == shift);
             let last = same.map(|(end, _)| *end).max().unwrap_or(segment_end);
             let end = segment_end.min(last);
-            let payload = seal::payload(config, stream, first, end, rows)?;
-            let ticks = Ticks {
-                stream,
-                first,
-                count: end - first,
-            };
-            let body = Body::Data {
-                ticks,
-                payload: payload.signed,
-            };
             let state = self.log.chain().stream(stream).copied();
             let placed_by_chain = now.status != ClockStatus::Unset
                 && !self.log.chain().clock_lost()
@@ -244,11 +234,12 @@ impl Recorder {
             // Otherwise the entry is called unset: its ticks were taken under another relation to time
             // than the one in force. A clock event of this run places it if that relation is known.
             let stamp = if placed_by_chain { now } else { unset(now) };
-            let forget = Some((stream, end));
-            let Some(index) = self
-                .append(body, Some(payload.bytes), stamp, forget)
-                .await?
-            else {
+            let Some(config) = self.log.chain().config() else {
+                return Ok(());
+            };
+            let encoded = seal::payload(&config.config, stream, first, end, rows);
+            let sealed = self.seal_data(stream, first, end, encoded, Some(rows), stamp);
+            let Some(index) = sealed.await? else {
                 return Ok(());
             };
             if !placed_by_chain && shift.is_some() {
