@@ -32,6 +32,9 @@ impl Random {
     }
 }
 
+/// Segments of the bed's gateways end at multiples of this.
+const SEGMENT_MS: u64 = 10_000;
+
 #[derive(Debug, Clone, Copy)]
 enum Victim {
     Gateway,
@@ -68,6 +71,26 @@ async fn the_same_holds_with_the_entries_in_postgresql() {
     killed(Engine::Postgres(server), &project, victims).await;
 }
 
+/// Waits for a random moment: any, or one when most is under way.
+async fn choose_moment(bed: &Bed, victim: Victim, random: &mut Random) -> &'static str {
+    // The tick that completes a segment is read in its last second; its answer seals the segment.
+    let since = u64::try_from(machine_clock()() + 1_000).unwrap() % SEGMENT_MS;
+    let sealing = SEGMENT_MS - since;
+    if matches!(victim, Victim::Gateway) && sealing < 4_000 {
+        tokio::time::sleep(Duration::from_millis(sealing + random.below(40))).await;
+        return "a seal";
+    }
+    let any = Duration::from_millis(random.below(3_000));
+    let shortly = Duration::from_millis(random.below(20));
+    match tokio::time::timeout(any, bed.between.next_upload()).await {
+        Ok(()) => {
+            tokio::time::sleep(shortly).await;
+            "an upload"
+        }
+        Err(_none) => "any moment",
+    }
+}
+
 async fn killed(engine: Engine, project: &str, mut victims: Vec<Victim>) {
     let mut random = Random::new();
     for last in (1..victims.len()).rev() {
@@ -89,15 +112,9 @@ async fn killed(engine: Engine, project: &str, mut victims: Vec<Victim>) {
     let mut without_gateway = Duration::ZERO;
     let mut gateway_kills = 0;
     for (round, victim) in victims.iter().enumerate() {
-        // A random moment, or shortly after an upload has left, when most is under way.
-        let moment = Duration::from_millis(random.below(3_000));
-        let shortly = Duration::from_millis(random.below(20));
-        let aimed = tokio::time::timeout(moment, bed.between.next_upload())
-            .await
-            .is_ok();
-        tokio::time::sleep(if aimed { shortly } else { Duration::ZERO }).await;
+        let moment = choose_moment(&bed, *victim, &mut random).await;
         let asked = matches!(victim, Victim::Api) && reader.ask(&bed, &day, &day).await;
-        println!("round {round}: {victim:?}, upload under way: {aimed}, report: {asked}");
+        println!("round {round}: {victim:?} at {moment}, report under way: {asked}");
         match victim {
             Victim::Gateway => {
                 let died = Instant::now();
