@@ -125,18 +125,19 @@ impl Store {
         };
         let raw: Vec<RawRow> = reading!(self, "segments between", |conn| {
             // Data never spans more than an hour, so its index on from_ms has a lower bound too. A
-            // gap may span weeks, but gaps are few: they are found by their kind.
+            // gap may span weeks, but gaps are few: they are found by their kind. `+idx` keeps
+            // SQLite, which has no statistics, from walking the primary key instead.
             sqlx::query_as(
                 "SELECT idx, leaf, kind, entry, payload, stream, first_tick, ticks, from_ms, to_ms \
                  FROM (SELECT idx, leaf, kind, entry, CASE WHEN $1 = 1 THEN payload END AS payload, \
                  stream, first_tick, ticks, from_ms, to_ms FROM segments \
                  WHERE site_id = $2 AND log_id = $3 AND stream = $4 AND kind = 1 \
-                 AND from_ms >= $5 AND from_ms < $6 AND to_ms > $7 AND idx > $8 \
+                 AND from_ms >= $5 AND from_ms < $6 AND to_ms > $7 AND +idx > $8 \
                  UNION ALL \
                  SELECT idx, leaf, kind, entry, CASE WHEN $1 = 1 THEN payload END AS payload, \
                  stream, first_tick, ticks, from_ms, to_ms FROM segments \
                  WHERE site_id = $2 AND log_id = $3 AND stream = $4 AND kind > 1 AND kind < 100 \
-                 AND from_ms < $6 AND to_ms > $7 AND idx > $8) AS found ORDER BY idx LIMIT $9",
+                 AND from_ms < $6 AND to_ms > $7 AND +idx > $8) AS found ORDER BY idx LIMIT $9",
             )
             .bind(i64::from(payloads))
             .bind(log.site.0)
@@ -167,10 +168,11 @@ impl Store {
             None => -1,
         };
         let raw: Vec<RawRow> = reading!(self, "rows of kind", |conn| {
+            // `+idx`: by the index on kind, not along the primary key, which holds every segment.
             sqlx::query_as(
                 "SELECT idx, leaf, kind, entry, payload, stream, first_tick, ticks, from_ms, to_ms \
                  FROM segments WHERE site_id = $1 AND log_id = $2 AND kind >= $3 AND kind < $4 \
-                 AND idx > $5 ORDER BY idx LIMIT $6",
+                 AND +idx > $5 ORDER BY +idx LIMIT $6",
             )
             .bind(log.site.0)
             .bind(&log.log.0[..])
