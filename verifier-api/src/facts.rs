@@ -221,8 +221,9 @@ impl Facts {
         Ok(signed)
     }
 
-    /// Checks and decodes a data entry; `None` for other entries and for declared dropped payloads.
-    pub(crate) fn open(&self, row: &Row) -> Result<Option<Segment>, Damaged> {
+    /// Checks and decodes a data entry, and says how many chunks it signs; `None` for other entries
+    /// and for declared dropped payloads.
+    pub(crate) fn open(&self, row: &Row) -> Result<Option<(Segment, u64)>, Damaged> {
         let signed = self.signed(row)?;
         let Body::Data { ticks, payload } = &signed.entry.body else {
             return Ok(None);
@@ -242,7 +243,7 @@ impl Facts {
             .ok_or_else(|| damaged("no configuration is in force".to_owned()))?;
         let shift = self.shift(ticks.stream, row.index, signed.entry.clock.status);
         Segment::open(config, *ticks, shift, payload, bytes)
-            .map(Some)
+            .map(|segment| Some((segment, payload.chunks)))
             .map_err(|error| damaged(error.to_string()))
     }
 

@@ -49,8 +49,8 @@ pub(crate) struct ReadingsQuery {
     /// `json` (default) or `csv`.
     #[serde(default)]
     format: Format,
-    /// Goes on after this entry index: the last one of the answer before.
-    after: Option<u64>,
+    /// Goes on where an answer with `limit` stopped: its `next`.
+    after: Option<String>,
     /// Stops at the end of the segment that reaches this many readings; 1 to 1,000,000.
     limit: Option<u32>,
 }
@@ -75,7 +75,7 @@ pub(crate) struct Readings {
     kind: String,
     readings: Vec<Reading>,
     /// Give it as `after` to go on; null when the range is complete.
-    next: Option<u64>,
+    next: Option<String>,
 }
 
 /// One reading.
@@ -119,6 +119,7 @@ pub(crate) async fn readings(
     {
         return Err(Problem::request("`limit` is not between 1 and 1,000,000"));
     }
+    let after = query.after.as_deref().map(Cursor::parse).transpose()?;
     let facts = find(&app.store, &app, &scope, &query).await?;
     let what = format!(
         "readings of {} from {} to {}",
@@ -143,7 +144,7 @@ pub(crate) async fn readings(
         legs,
         point,
         range,
-        after: query.after,
+        after,
         limit: query.limit.map(u64::from),
         format: query.format,
         sender,
@@ -198,6 +199,31 @@ async fn find(store: &Store, app: &Shared, scope: &Scope, query: &ReadingsQuery)
     found.ok_or_else(|| Problem::not_found("point"))
 }
 
+/// Readings are looked up in windows of time, so that the store sorts little at once. Windows end at
+/// full hours, which no segment crosses: each segment lies in one window.
+const WINDOW_MS: i64 = 6 * 3_600_000;
+
+/// A place in the answer: after this entry, in the window that begins here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Cursor {
+    window_ms: i64,
+    index: u64,
+}
+
+impl Cursor {
+    fn parse(text: &str) -> Answer<Self> {
+        let parts = text.split_once('.');
+        let read = parts.and_then(|(window, index)| {
+            let window_ms: i64 = window.parse().ok()?;
+            let index = index.parse().ok()?;
+            (window_ms % 3_600_000 == 0).then_some(Self { window_ms, index })
+        });
+        read.ok_or_else(|| {
+            Problem::request(format!("`after={text}` is not the `next` of an answer"))
+        })
+    }
+}
+
 /// Everything the streaming task needs, as values.
 struct Streamed {
     store: Store,
@@ -205,7 +231,7 @@ struct Streamed {
     legs: Vec<Leg>,
     point: Point,
     range: std::ops::Range<i64>,
-    after: Option<u64>,
+    after: Option<Cursor>,
     limit: Option<u64>,
     format: Format,
     sender: mpsc::Sender<Result<Bytes, std::io::Error>>,
@@ -238,31 +264,72 @@ impl Streamed {
             return Ok(());
         }
         let mut next = None;
-        'legs: for leg in &self.legs {
-            let mut after = self.after.max(leg.indices.start.checked_sub(1));
+        let mut start = self
+            .range
+            .start
+            .div_euclid(WINDOW_MS)
+            .saturating_mul(WINDOW_MS);
+        let mut after = None;
+        if let Some(cursor) = self.after {
+            start = start.max(cursor.window_ms);
+            after = Some(cursor.index).filter(|_| start == cursor.window_ms);
+        }
+        while start < self.range.end && next.is_none() {
+            let before = written;
+            let stopped = self.window(start, after.take(), &mut written).await?;
+            let Some(stopped) = stopped else {
+                return Ok(()); // the reader went away
+            };
+            next = stopped.at;
+            start = start.saturating_add(WINDOW_MS);
+            if written == before && next.is_none() {
+                start = self.skip_empty(start).await?;
+            }
+        }
+        self.send(self.foot(next)).await;
+        Ok(())
+    }
+
+    /// Writes one window; `None` when the reader went away.
+    async fn window(
+        &self,
+        start: i64,
+        after: Option<u64>,
+        written: &mut u64,
+    ) -> Answer<Option<Stopped>> {
+        let time = start.max(self.range.start)..start.saturating_add(WINDOW_MS).min(self.range.end);
+        for leg in &self.legs {
+            let mut after = after.max(leg.indices.start.checked_sub(1));
             loop {
-                let (log, time) = (self.facts.log.log, self.range.clone());
                 let rows = self
                     .store
-                    .segments_between(log, leg.stream, time, after, PAGE, true)
+                    .segments_between(
+                        self.facts.log.log,
+                        leg.stream,
+                        time.clone(),
+                        after,
+                        PAGE,
+                        true,
+                    )
                     .await?;
                 let mut page = Vec::new();
+                let mut at = None;
                 for row in rows.iter().filter(|row| row.index < leg.indices.end) {
-                    let readings = readings_of(&self.facts, &self.point.name, row, &self.range)?;
-                    for reading in &readings {
-                        self.put(&mut page, reading, written == 0)?;
-                        written += 1;
+                    for reading in readings_of(&self.facts, &self.point.name, row, &self.range)? {
+                        self.put(&mut page, &reading, *written == 0)?;
+                        *written += 1;
                     }
-                    if self.limit.is_some_and(|limit| written >= limit) {
-                        next = Some(row.index);
-                        if !self.send(page).await {
-                            return Ok(());
-                        }
-                        break 'legs;
+                    if self.limit.is_some_and(|limit| *written >= limit) {
+                        let (window_ms, index) = (start, row.index);
+                        at = Some(Cursor { window_ms, index });
+                        break;
                     }
                 }
                 if !self.send(page).await {
-                    return Ok(());
+                    return Ok(None);
+                }
+                if at.is_some() {
+                    return Ok(Some(Stopped { at }));
                 }
                 match rows.last() {
                     Some(row) if row.index < leg.indices.end => after = Some(row.index),
@@ -270,8 +337,39 @@ impl Streamed {
                 }
             }
         }
-        self.send(self.foot(next)).await;
-        Ok(())
+        Ok(Some(Stopped { at: None }))
+    }
+
+    /// The first window from `start` on in which a stream of the point has segments; asks for wider
+    /// and wider ones, since most of a wide range may be empty.
+    async fn skip_empty(&self, mut start: i64) -> Answer<i64> {
+        const WIDER: i64 = 4;
+        const WIDEST_MS: i64 = WINDOW_MS * 1024;
+        let mut width = WINDOW_MS;
+        while start < self.range.end {
+            let time = start..start.saturating_add(width).min(self.range.end);
+            let mut any = false;
+            for leg in &self.legs {
+                let found = self.store.segments_between(
+                    self.facts.log.log,
+                    leg.stream,
+                    time.clone(),
+                    None,
+                    1,
+                    false,
+                );
+                any |= !found.await?.is_empty();
+            }
+            match any {
+                true if width == WINDOW_MS => return Ok(start),
+                true => width /= WIDER,
+                false => {
+                    start = start.saturating_add(width);
+                    width = width.saturating_mul(WIDER).min(WIDEST_MS);
+                }
+            }
+        }
+        Ok(start)
     }
 
     fn head(&self) -> Vec<u8> {
@@ -290,10 +388,12 @@ impl Streamed {
         .into_bytes()
     }
 
-    fn foot(&self, next: Option<u64>) -> Vec<u8> {
+    fn foot(&self, next: Option<Cursor>) -> Vec<u8> {
         match (self.format, next) {
             (Format::Csv, _) => Vec::new(),
-            (Format::Json, Some(next)) => format!("],\"next\":{next}}}").into_bytes(),
+            (Format::Json, Some(Cursor { window_ms, index })) => {
+                format!("],\"next\":\"{window_ms}.{index}\"}}").into_bytes()
+            }
             (Format::Json, None) => b"],\"next\":null}".to_vec(),
         }
     }
@@ -321,6 +421,11 @@ impl Streamed {
     }
 }
 
+/// Where a window stopped because the limit was reached, if it did.
+struct Stopped {
+    at: Option<Cursor>,
+}
+
 /// A field as RFC 4180 has it.
 fn csv_field(text: &str) -> String {
     if text.contains([',', '"', '\r', '\n']) {
@@ -337,7 +442,7 @@ fn readings_of(
     row: &Row,
     range: &std::ops::Range<i64>,
 ) -> Result<Vec<Reading>, Damaged> {
-    let Some(segment) = facts.open(row)? else {
+    let Some((segment, chunks)) = facts.open(row)? else {
         return dropped(facts, row, range);
     };
     let Some((index, point)) = segment.config.config.point(name) else {
@@ -346,7 +451,7 @@ fn readings_of(
     let Some(column) = segment.columns.iter().find(|column| column.point == index) else {
         return Ok(Vec::new());
     };
-    let raw = raw_column(facts, row, index, point)?;
+    let raw = raw_column(facts, row, chunks, index, point)?;
     let mut readings = Vec::new();
     for (sample, value) in column.values.iter().enumerate() {
         let Some(ms) = segment.sample_ms(column, sample) else {
@@ -391,14 +496,15 @@ fn quality_text(segment: &Segment, point: u16, sample: usize) -> String {
 }
 
 /// What was read, before decoding, one text per sample.
-fn raw_column(facts: &Facts, row: &Row, index: u16, point: &Point) -> Result<Vec<String>, Damaged> {
+fn raw_column(
+    facts: &Facts,
+    row: &Row,
+    chunks: u64,
+    index: u16,
+    point: &Point,
+) -> Result<Vec<String>, Damaged> {
     let damaged = |why: String| facts.damaged(row.index, why);
     let payload = row.payload.as_deref().unwrap_or_default();
-    let signed = facts.signed(row)?;
-    let chunks = signed
-        .entry
-        .payload_ref()
-        .map_or(0, |payload| payload.chunks);
     let views = chunk::split(payload, chunks).map_err(|error| damaged(error.to_string()))?;
     let Some(view) = views.iter().find(|view| view.point == index) else {
         return Ok(Vec::new());

@@ -84,18 +84,27 @@ async fn beginning(
     start_ms: i64,
     end_ms: i64,
 ) -> Answer<Option<u64>> {
-    let around = start_ms.saturating_sub(BEFORE_MS)..end_ms;
-    let found = store
-        .segments_between(facts.log.log, stream, around, None, 1, false)
-        .await?;
     let times = |row: &Row| row.segment.and_then(|segment| segment.time_ms);
-    if let Some(row) = found.first()
-        && times(row).is_some_and(|(from, _)| from < start_ms)
-    {
-        return Ok(Some(row.index));
+    let mut found = None;
+    // A narrow look first: it is nearly always enough, and the store sorts little for it.
+    for around in [
+        start_ms.saturating_sub(BEFORE_MS)..start_ms.saturating_add(1),
+        start_ms..end_ms,
+    ] {
+        let rows = store
+            .segments_between(facts.log.log, stream, around, None, 1, false)
+            .await?;
+        let Some(row) = rows.into_iter().next() else {
+            continue;
+        };
+        if times(&row).is_some_and(|(from, _)| from < start_ms) {
+            return Ok(Some(row.index));
+        }
+        found = Some(row);
+        break;
     }
     // Nothing begins shortly before: there was a long gap, or no stream yet.
-    let mut end = found.first().map_or(facts.log.size, |row| row.index);
+    let mut end = found.as_ref().map_or(facts.log.size, |row| row.index);
     let least = facts.introduced(stream).unwrap_or(0);
     while end > least {
         let from = end.saturating_sub(PAGE.into()).max(least);
@@ -109,7 +118,7 @@ async fn beginning(
         }
         end = from;
     }
-    Ok(found.first().map(|_| least))
+    Ok(found.map(|_| least))
 }
 
 /// Takes an early kept checkpoint at or after the size needed, unless a later entry still says

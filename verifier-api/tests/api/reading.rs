@@ -71,12 +71,24 @@ async fn readings_in_pages_are_the_same_as_all_at_once() {
         let readings = page["readings"].as_array().unwrap();
         assert!(readings.len() <= 54, "at most to the end of the segment");
         paged.extend(readings.iter().cloned());
-        match page["next"].as_u64() {
+        match page["next"].as_str() {
             Some(next) => after = format!("&after={next}"),
             None => break,
         }
     }
     assert_eq!(paged, all);
+    bed.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wide_range_over_years_without_readings_finds_the_few_there_are() {
+    let bed = Bed::with_readings().await;
+    let token = bed.token(Role::Verifier, &[PROJECT]).await;
+    let range = "from=1990-01-01T00:00:00Z&to=2190-01-01T00:00:00Z";
+    let path = of_project(&format!("/readings?point=aux.power&{range}"));
+    let all = bed.json(&token, &path).await;
+    // Seventy-four segments of six.
+    assert_eq!(all["readings"].as_array().unwrap().len(), 74 * 6);
     bed.end().await;
 }
 
@@ -102,6 +114,11 @@ async fn a_wrong_question_names_what_is_wrong() {
             "unknown field `formt`",
         ),
         (MINUTE.to_owned(), 400, "missing field `point`"),
+        (
+            format!("point=aux.power&{MINUTE}&after=5"),
+            400,
+            "`after=5` is not the `next`",
+        ),
         (
             format!("point=aux.power&log=00&{MINUTE}"),
             404,
