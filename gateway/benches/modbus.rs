@@ -1,8 +1,9 @@
 //! Polling throughput over 50 connections, beside a bare `tokio-modbus` loop in the same run.
 //!
 //! Both read 100 holding registers per request from the same servers, one request at a time per
-//! connection. Ours checks every field of the answer, keeps back-off, decodes 100 points and takes
-//! each request through the link's queue; the bare loop does none of it. The ratio is what counts:
+//! connection, with the same library. Ours guards its socket and checks every field of the answer,
+//! keeps back-off, decodes 100 points and takes each request through the link's queue; the bare
+//! loop does none of it. The ratio is what counts:
 //! absolute figures depend on the machine.
 
 #![expect(clippy::print_stdout, reason = "a benchmark reports to the terminal")]

@@ -41,8 +41,9 @@ pub use settings::{Settings, Software, Surroundings};
 use clock_event::Unplaced;
 use segments::OpenSegment;
 
-/// A message stream's segment is closed early at this many messages: a chunk counts them in 16 bits.
-const MOST_MESSAGES: usize = 50_000;
+/// A message stream's segment is closed early at this many messages: a chunk counts them, and what is
+/// said of them (at most 13 records each), in 16 bits.
+const MOST_MESSAGES: usize = 5_000;
 /// How long a polled stream may be late before its segment is closed without it, in milliseconds.
 const PATIENCE_MS: u64 = 5_000;
 /// How often a recorder without room looks for room again, in milliseconds.

@@ -1,17 +1,21 @@
 //! One TCP connection to a Modbus server.
 //!
 //! A connection answers or it is gone: every failure drops the stream, so a late answer has nothing
-//! to arrive on. Transaction numbers go on across reconnects and start anywhere, because cheap
-//! serial converters deliver what was asked on the old connection on the new one.
+//! to arrive on. `tokio-modbus` speaks the protocol on it and [`super::guard`] stands between the
+//! two. Transaction numbers are ours, not the library's: they go on across reconnects and start
+//! anywhere, because cheap serial converters deliver what was asked on the old connection on the
+//! new one.
 
-use std::io;
 use std::time::Duration;
+use std::{fmt, io};
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio_modbus::client::{Client as _, Context, tcp};
+use tokio_modbus::slave::{Slave, SlaveContext as _};
 
-use super::frame::{Answer, HEADER, Misbehaviour, Request};
+use super::frame::{Answer, Misbehaviour, Request};
+use super::guard::Guard;
 
 /// Why a request has no answer.
 #[derive(Debug, thiserror::Error)]
@@ -60,8 +64,33 @@ impl Failure {
     }
 }
 
-/// More than the longest Modbus TCP frame (260 bytes), so that excess bytes show.
-const MOST_BYTES: usize = 300;
+/// What the guard or the socket said, out of the library's error.
+impl From<tokio_modbus::Error> for Failure {
+    fn from(error: tokio_modbus::Error) -> Self {
+        match error {
+            tokio_modbus::Error::Transport(error) => error.downcast().unwrap_or_else(Self::Broken),
+            // The guard has judged the header and the function before; an answer that the library
+            // still refuses is none.
+            tokio_modbus::Error::Protocol(error) => {
+                Self::Broken(io::Error::new(io::ErrorKind::InvalidData, error))
+            }
+        }
+    }
+}
+
+/// An open connection: the library's client and the guard of its socket. Dropping it closes it.
+struct Line {
+    client: Context,
+    guard: Guard,
+}
+
+impl fmt::Debug for Line {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The library's client cannot be shown.
+        let mut shown = formatter.debug_struct("Line");
+        shown.field("guard", &self.guard).finish_non_exhaustive()
+    }
+}
 
 /// A connection that is made when it is needed.
 #[derive(Debug)]
@@ -69,13 +98,12 @@ pub struct Connection {
     host: String,
     port: u16,
     connect_delay: Duration,
-    stream: Option<TcpStream>,
-    /// Whether the stream has already answered something.
+    line: Option<Line>,
+    /// Whether the line has already answered something.
     proven: bool,
     /// When the device may first be asked after it was connected to.
     usable_from: Instant,
     transaction: u16,
-    frame: Box<[u8; MOST_BYTES]>,
 }
 
 impl Connection {
@@ -86,11 +114,10 @@ impl Connection {
             host: host.to_owned(),
             port,
             connect_delay,
-            stream: None,
+            line: None,
             proven: false,
             usable_from: Instant::now(),
             transaction: first_transaction,
-            frame: Box::new([0; MOST_BYTES]),
         }
     }
 
@@ -113,28 +140,34 @@ impl Connection {
 
     async fn ask_once(&mut self, request: Request, until: Instant) -> Result<Answer, Failure> {
         self.transaction = self.transaction.wrapping_add(1);
-        let mut stream = self.connected(until).await?;
+        let mut line = self.connected(until).await?;
         if self.usable_from >= until {
             // The device wants a longer pause than this tick has; the connection is kept for the next.
-            self.stream = Some(stream);
+            self.line = Some(line);
             return Err(Failure::NotAsked);
         }
         sleep_until(self.usable_from).await;
-        let exchange = exchange(&mut stream, request, self.transaction, &mut self.frame);
-        // The stream is dropped on every path but the last: that closes it.
-        let answer = timeout_at(until, exchange)
+        line.guard.expect(request, self.transaction);
+        line.client.set_slave(Slave(request.unit));
+        // The line is dropped on every path but the last, cancelling included: that closes it. The
+        // library's client is never asked again after it has failed or was interrupted.
+        let answer = match timeout_at(until, line.client.call(request.question()))
             .await
-            .map_err(|_elapsed| Failure::Timeout)??;
-        (self.stream, self.proven) = (Some(stream), true);
+            .map_err(|_elapsed| Failure::Timeout)??
+        {
+            Ok(response) => request.answer(response)?,
+            Err(exception) => Answer::Exception(exception.into()),
+        };
+        (self.line, self.proven) = (Some(line), true);
         Ok(answer)
     }
 
-    /// The kept stream if it is clean, or a new one.
-    async fn connected(&mut self, until: Instant) -> Result<TcpStream, Failure> {
-        if let Some(stream) = self.stream.take()
-            && is_clean(&stream)
+    /// The kept line if it is clean, or a new one.
+    async fn connected(&mut self, until: Instant) -> Result<Line, Failure> {
+        if let Some(line) = self.line.take()
+            && line.guard.is_clean()
         {
-            return Ok(stream);
+            return Ok(line);
         }
         self.proven = false;
         let connect = TcpStream::connect((self.host.as_str(), self.port));
@@ -144,48 +177,8 @@ impl Connection {
             .map_err(Failure::Connect)?;
         stream.set_nodelay(true).map_err(Failure::Connect)?;
         self.usable_from = Instant::now() + self.connect_delay;
-        Ok(stream)
-    }
-}
-
-/// Whether nothing waits to be read: neither a late or double answer nor the end of the stream.
-fn is_clean(stream: &TcpStream) -> bool {
-    let mut byte = [0];
-    matches!(stream.try_read(&mut byte), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
-}
-
-/// Sends the question and reads until the answer is complete. One read normally takes all of it.
-async fn exchange(
-    stream: &mut TcpStream,
-    request: Request,
-    transaction: u16,
-    frame: &mut [u8; MOST_BYTES],
-) -> Result<Answer, Failure> {
-    stream
-        .write_all(&request.encode(transaction))
-        .await
-        .map_err(Failure::Broken)?;
-    let mut filled = 0;
-    loop {
-        // Never an empty buffer: a complete answer is shorter than the frame.
-        match stream
-            .read(frame.get_mut(filled..).unwrap_or_default())
-            .await
-        {
-            Ok(0) => return Err(Failure::Closed),
-            Ok(count) => filled += count,
-            Err(error) => return Err(Failure::Broken(error)),
-        }
-        let received = frame.get(..filled).unwrap_or_default();
-        let Some((header, pdu)) = received.split_first_chunk::<HEADER>() else {
-            continue;
-        };
-        let due = request.check_header(transaction, *header)?;
-        if pdu.len() > due {
-            return Err(Misbehaviour::Unasked.into());
-        }
-        if pdu.len() == due {
-            return Ok(request.decode(pdu)?);
-        }
+        let guard = Guard::new(stream);
+        let client = tcp::attach(guard.clone());
+        Ok(Line { client, guard })
     }
 }

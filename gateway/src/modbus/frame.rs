@@ -1,11 +1,18 @@
-//! The bytes of a read request and of its answer, with every field of the answer checked.
+//! What may be asked, and every field of an answer judged against its question.
+//!
+//! `tokio-modbus` writes the questions and reads the answers. It takes more for an answer than we
+//! may: it checks lengths and counts by debug assertion only. So each answer is judged here first.
 
 use evidence::measurement::Table;
+use tokio_modbus::Response;
 
 use crate::plan::Span;
 
 /// Bytes before the PDU: transaction, protocol, length, unit.
 pub const HEADER: usize = 7;
+
+/// Bytes of a question: the header, the function, the first address, the count.
+pub const QUESTION: usize = 12;
 
 /// One read of one unit. Functions 1 to 4 are all that can be asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,26 +106,29 @@ impl Request {
         }
     }
 
-    /// The frame to send.
+    /// The question in the library's words. None of them writes.
     #[must_use]
-    pub fn encode(self, transaction: u16) -> [u8; 12] {
-        let [t0, t1] = transaction.to_be_bytes();
+    pub const fn question(self) -> tokio_modbus::Request<'static> {
+        let Span {
+            table,
+            address,
+            count,
+        } = self.span;
+        match table {
+            Table::Coil => tokio_modbus::Request::ReadCoils(address, count),
+            Table::Discrete => tokio_modbus::Request::ReadDiscreteInputs(address, count),
+            Table::Holding => tokio_modbus::Request::ReadHoldingRegisters(address, count),
+            Table::Input => tokio_modbus::Request::ReadInputRegisters(address, count),
+        }
+    }
+
+    /// Whether a frame asks this and nothing else, whatever its transaction.
+    #[must_use]
+    pub fn is_asked_by(self, frame: [u8; QUESTION]) -> bool {
+        let [_, _, rest @ ..] = frame;
         let [a0, a1] = self.span.address.to_be_bytes();
         let [c0, c1] = self.span.count.to_be_bytes();
-        [
-            t0,
-            t1,
-            0,
-            0,
-            0,
-            6,
-            self.unit,
-            self.function(),
-            a0,
-            a1,
-            c0,
-            c1,
-        ]
+        rest == [0, 0, 0, 6, self.unit, self.function(), a0, a1, c0, c1]
     }
 
     /// Judges the first seven bytes of an answer and returns how many bytes follow.
@@ -156,21 +166,21 @@ impl Request {
         Ok(found - 1)
     }
 
-    /// Judges what follows the header and returns the values.
+    /// Judges what follows the header: the function, the byte count, the length.
     ///
     /// # Errors
     /// [`Misbehaviour`], named after the first field that is wrong.
-    pub fn decode(self, pdu: &[u8]) -> Result<Answer, Misbehaviour> {
-        let expected = EXCEPTION_LENGTH + self.value_bytes();
+    pub fn check_pdu(self, pdu: &[u8]) -> Result<(), Misbehaviour> {
+        let expected = self.value_bytes();
         let short = Misbehaviour::Length {
-            expected,
+            expected: EXCEPTION_LENGTH + expected,
             found: pdu.len() + 1,
         };
         let [function, detail, values @ ..] = pdu else {
             return Err(short);
         };
         if *function == self.function() | 0x80 && values.is_empty() {
-            return Ok(Answer::Exception(*detail));
+            return Ok(());
         }
         if *function != self.function() {
             return Err(Misbehaviour::Function {
@@ -178,30 +188,51 @@ impl Request {
                 answered: *function,
             });
         }
-        if usize::from(*detail) != self.value_bytes() {
-            let found = usize::from(*detail);
-            return Err(Misbehaviour::ByteCount {
-                expected: self.value_bytes(),
-                found,
-            });
+        let found = usize::from(*detail);
+        if found != expected {
+            return Err(Misbehaviour::ByteCount { expected, found });
         }
-        if values.len() != self.value_bytes() {
+        if values.len() != expected {
             return Err(short);
         }
-        Ok(Answer::Words(if self.span.is_bits() {
-            let bits = values
-                .iter()
-                .flat_map(|byte| (0..8).map(move |bit| u16::from(byte >> bit & 1)));
-            bits.take(usize::from(self.span.count)).collect()
-        } else {
-            values
-                .chunks_exact(2)
-                .map(|pair| {
-                    pair.iter()
-                        .fold(0_u16, |word, &byte| word << 8 | u16::from(byte))
-                })
-                .collect()
-        }))
+        Ok(())
+    }
+
+    /// Takes the values out of the library's answer: exactly as many as were asked for.
+    ///
+    /// # Errors
+    /// [`Misbehaviour`] if it is another function's answer or holds another number of values. After
+    /// [`Self::check_pdu`] neither can be; a wrong value must not depend on that.
+    pub fn answer(self, response: Response) -> Result<Answer, Misbehaviour> {
+        let byte_count = |found| Misbehaviour::ByteCount {
+            expected: self.value_bytes(),
+            found,
+        };
+        let words = match (self.span.table, response) {
+            (Table::Holding, Response::ReadHoldingRegisters(words))
+            | (Table::Input, Response::ReadInputRegisters(words)) => {
+                if words.len() != usize::from(self.span.count) {
+                    return Err(byte_count(words.len() * 2));
+                }
+                words
+            }
+            (Table::Coil, Response::ReadCoils(bits))
+            | (Table::Discrete, Response::ReadDiscreteInputs(bits)) => {
+                // The library gives whole bytes; the bits behind the last one asked for mean nothing.
+                if bits.len() != self.value_bytes() * 8 {
+                    return Err(byte_count(bits.len() / 8));
+                }
+                let asked = bits.into_iter().take(usize::from(self.span.count));
+                asked.map(u16::from).collect()
+            }
+            (_, other) => {
+                return Err(Misbehaviour::Function {
+                    asked: self.function(),
+                    answered: other.function_code().value(),
+                });
+            }
+        };
+        Ok(Answer::Words(words))
     }
 }
 
@@ -226,8 +257,10 @@ pub const fn exception_text(code: u8) -> &'static str {
 mod tests {
     use super::{Answer, HEADER, Misbehaviour, Request};
     use crate::plan::Span;
+    use bytes::Bytes;
     use evidence::measurement::Table;
     use proptest::prelude::{any, prop_assert_eq, proptest};
+    use tokio_modbus::Response;
 
     fn request(table: Table, count: u16) -> Request {
         Request {
@@ -240,26 +273,56 @@ mod tests {
         }
     }
 
+    /// What the library makes of an answer that was judged good.
+    fn decoded(request: Request, pdu: &[u8]) -> Result<Answer, Misbehaviour> {
+        request.check_pdu(pdu)?;
+        request.answer(Response::try_from(Bytes::copy_from_slice(pdu)).unwrap())
+    }
+
     #[test]
-    fn the_example_of_the_specification_encodes_and_decodes() {
+    fn the_example_of_the_specification_is_recognised_and_decoded() {
         let request = request(Table::Holding, 3);
-        assert_eq!(
-            request.encode(0x1501),
-            [0x15, 1, 0, 0, 0, 6, 17, 3, 0, 0x6B, 0, 3]
-        );
+        let frame = [0x15, 1, 0, 0, 0, 6, 17, 3, 0, 0x6B, 0, 3];
+        assert!(request.is_asked_by(frame));
+        for place in 2..frame.len() {
+            let mut other = frame;
+            other[place] ^= 1;
+            assert!(!request.is_asked_by(other), "byte {place}");
+        }
         let rest = request
             .check_header(0x1501, [0x15, 1, 0, 0, 0, 9, 17])
             .unwrap();
         assert_eq!(rest, 8);
-        let answer = request.decode(&[3, 6, 0x02, 0x2B, 0, 0, 0, 0x64]).unwrap();
+        let answer = decoded(request, &[3, 6, 0x02, 0x2B, 0, 0, 0, 0x64]).unwrap();
         assert_eq!(answer, Answer::Words(vec![555, 0, 100]));
     }
 
     #[test]
     fn bits_come_lowest_first_and_only_as_many_as_asked() {
         let request = request(Table::Coil, 10);
-        let answer = request.decode(&[1, 2, 0b1100_1101, 0b1111_1110]).unwrap();
+        let answer = decoded(request, &[1, 2, 0b1100_1101, 0b1111_1110]).unwrap();
         assert_eq!(answer, Answer::Words(vec![1, 0, 1, 1, 0, 0, 1, 1, 0, 1]));
+    }
+
+    #[test]
+    fn an_answer_of_another_function_or_count_is_refused_even_if_nobody_judged_it_before() {
+        let words = |count| Response::ReadHoldingRegisters(vec![0; count]);
+        let byte_count = |expected, found| Err(Misbehaviour::ByteCount { expected, found });
+        let holding = request(Table::Holding, 3);
+        assert_eq!(holding.answer(words(2)), byte_count(6, 4));
+        assert_eq!(holding.answer(words(4)), byte_count(6, 8));
+        let coils = request(Table::Coil, 10);
+        assert_eq!(
+            coils.answer(Response::ReadCoils(vec![true; 8])),
+            byte_count(2, 1)
+        );
+        assert_eq!(
+            request(Table::Input, 3).answer(words(3)),
+            Err(Misbehaviour::Function {
+                asked: 4,
+                answered: 3
+            })
+        );
     }
 
     #[test]
@@ -288,7 +351,7 @@ mod tests {
                 found: 7
             }
         );
-        let body = |bytes: &[u8]| request.decode(bytes).unwrap_err();
+        let body = |bytes: &[u8]| request.check_pdu(bytes).unwrap_err();
         assert_eq!(
             body(&[4, 6, 0, 0, 0, 0, 0, 0]),
             Misbehaviour::Function {
@@ -317,7 +380,7 @@ mod tests {
                 answered: 0x84
             }
         );
-        assert_eq!(request.decode(&[0x83, 2]), Ok(Answer::Exception(2)));
+        assert_eq!(request.check_pdu(&[0x83, 2]), Ok(()));
     }
 
     proptest! {
@@ -328,9 +391,23 @@ mod tests {
         ) {
             let request = request(if bits { Table::Discrete } else { Table::Input }, count);
             let _judged = request.check_header(1, header);
-            if let Ok(Answer::Words(words)) = request.decode(&pdu) {
+            if request.check_pdu(&pdu).is_ok() && pdu.len() > 2 {
+                let Ok(Answer::Words(words)) = decoded(request, &pdu) else { panic!("{pdu:?}") };
                 prop_assert_eq!(words.len(), usize::from(count));
             }
+        }
+
+        #[test]
+        fn what_is_judged_good_the_library_can_read_and_yields_the_count(
+            mut values in proptest::collection::vec(any::<u8>(), 250),
+            count in 1_u16..=125, bits in any::<bool>(),
+        ) {
+            let request = request(if bits { Table::Discrete } else { Table::Input }, count);
+            values.truncate(request.value_bytes());
+            let mut pdu = vec![request.function(), u8::try_from(values.len()).unwrap()];
+            pdu.extend(values);
+            let Ok(Answer::Words(words)) = decoded(request, &pdu) else { panic!("{pdu:?}") };
+            prop_assert_eq!(words.len(), usize::from(count));
         }
     }
 }

@@ -262,3 +262,122 @@ impl Recorder {
         Ok(index)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use evidence::decimal::Decimal;
+    use evidence::entry::Entry;
+    use evidence::hash::{Hash, Origin};
+    use evidence::measurement::{
+        Device, MeasurementConfig, Point, PointKind, Source, Stream, Table,
+    };
+    use evidence::value::{Format, Kind, Order};
+
+    use super::{Recorder, SealError};
+    use crate::buffer::SpaceLimits;
+    use crate::clock::ManualClock;
+    use crate::config::FullPolicy;
+    use crate::faults::NoFaults;
+    use crate::identity::Identity;
+    use crate::recorder::{Settings, Software, Surroundings};
+    use crate::sample::{PointSample, TickSamples};
+
+    fn table() -> MeasurementConfig {
+        let point = Point {
+            name: "power".to_owned(),
+            stream: 1,
+            device: 0,
+            source: Source::Modbus {
+                table: Table::Input,
+                address: 0,
+                words: 1,
+            },
+            format: Format {
+                kind: Kind::U16,
+                order: Order::Abcd,
+            },
+            scale: Decimal::ONE,
+            offset: Decimal::ZERO,
+            decimals: 0,
+            unit: "kW".to_owned(),
+            kind: PointKind::Instant,
+            sentinels: Vec::new(),
+            min: None,
+            max: None,
+            max_step_per_s: None,
+            stale_after_s: None,
+        };
+        MeasurementConfig {
+            streams: vec![Stream {
+                id: 1,
+                tick_ms: 1000,
+                first_tick: 0,
+                messages: false,
+            }],
+            devices: vec![Device {
+                name: "meter".to_owned(),
+                protocol: "modbus-tcp".to_owned(),
+                unit_id: Some(1),
+                template: None,
+                path: "meter".to_owned(),
+            }],
+            points: vec![point],
+        }
+    }
+
+    #[tokio::test]
+    async fn samples_that_do_not_encode_are_set_aside_and_the_log_goes_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let origin = Origin::parse("example.com/gw/1").unwrap();
+        Identity::create(dir.path(), &origin).unwrap();
+        let settings = Settings {
+            origin,
+            data_dir: dir.path().to_owned(),
+            table: table(),
+            segment_ms: 10_000,
+            sync_interval_ms: 10_000,
+            limits: SpaceLimits {
+                max_bytes: 10_000_000,
+                min_free_bytes: 0,
+                ballast_bytes: 0,
+            },
+            policy: FullPolicy::Stop,
+            keep_days: 1,
+            software: Software {
+                version: "test".to_owned(),
+                binary: Hash([0; 32]),
+            },
+        };
+        let clock = ManualClock::trusted(1_772_323_200_000, 1_000);
+        let around = Surroundings {
+            clock: Arc::new(clock.clone()),
+            os_boot: "boot".to_owned(),
+            faults: Arc::new(NoFaults),
+        };
+        let mut recorder = Recorder::open(settings, around).await.unwrap();
+        let first = recorder.next_tick(1).unwrap();
+        let samples = vec![PointSample::good(0, 4_711)];
+        let tick = TickSamples { stream: 1, samples };
+        recorder.record(first, tick).await.unwrap();
+        let refused = Err(SealError::TooLong(1));
+        let stamp = recorder.stamp();
+        let index = recorder
+            .seal_data(1, first, first + 1, refused, None, stamp)
+            .await
+            .unwrap()
+            .unwrap();
+        recorder.begin_segment(1, first + 1);
+        let kept = dir
+            .path()
+            .join(format!("quarantine/unsealable-1-{first}.txt"));
+        let text = std::fs::read_to_string(kept).unwrap();
+        assert!(text.contains("4711"), "what was read is not lost: {text}");
+        let row = recorder.reader().row(index + 1).await.unwrap().unwrap();
+        let annotation = Entry::parse(&row.entry).unwrap().entry;
+        assert_eq!(annotation.index, index + 1);
+        clock.advance(20_000);
+        recorder.close().await.unwrap();
+    }
+}

@@ -11,6 +11,7 @@ use evidence::hash::Origin;
 use evidence::quality::Quality;
 use gateway::buffer::LogReader;
 
+use crate::collector::{Collector, until};
 use crate::support::{Left, partition, whole};
 
 const ORIGIN: &str = "example.com/gw/killed";
@@ -48,6 +49,11 @@ struct Gateway {
 
 impl Gateway {
     fn new() -> Self {
+        Self::with("")
+    }
+
+    /// With further tables in the configuration.
+    fn with(more: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let port = meter();
         let config = format!(
@@ -56,7 +62,7 @@ impl Gateway {
              [[modbus]]\nname = \"meter\"\nhost = \"127.0.0.1\"\nport = {port}\nunit_id = 1\n\
              address_base = \"pdu\"\npath = \"meter\"\n\n\
              [[modbus.point]]\nname = \"energy\"\ntable = \"holding\"\naddress = 100\n\
-             type = \"u32\"\ndecimals = 0\nunit = \"kWh\"\nkind = \"register\"\ninterval_s = 1\n"
+             type = \"u32\"\ndecimals = 0\nunit = \"kWh\"\nkind = \"register\"\ninterval_s = 1\n{more}"
         );
         let path = dir.path().join("gateway.toml");
         gateway::durable::write_file(&path, config.as_bytes(), gateway::durable::Access::All)
@@ -263,4 +269,47 @@ async fn the_commands_of_a_new_device_say_what_they_do() {
         .output()
         .unwrap();
     assert_eq!(elsewhere.status.code(), Some(64));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_enrolled_gateway_delivers_all_of_it_the_last_segment_included() {
+    let origin = Origin::parse(ORIGIN).unwrap();
+    let collector = Collector::start(&origin);
+    let url = collector.config().url;
+    let gateway = Gateway::with(&format!("\n[collector]\nurl = \"{url}\"\n"));
+    assert!(gateway.output(&["init"]).status.success());
+    // Recording goes on before anybody knows of this log.
+    let mut child = gateway.start();
+    wait_for("a log without a collector", &gateway.data(), 3).await;
+    let code = collector.code();
+    let data = gateway.data();
+    let enroll = tokio::task::spawn_blocking(move || {
+        let output = gateway.output(&["enroll", &code]);
+        (gateway, output)
+    });
+    let (gateway, enroll) = enroll.await.unwrap();
+    let text = String::from_utf8_lossy(&enroll.stderr).into_owned();
+    assert!(enroll.status.success(), "{text}");
+    collector.inner().watch_for_s = 60;
+    until("the log at the collector", || {
+        collector.inner().chain.size() > 3
+    })
+    .await;
+    until("live values", || collector.inner().live.len() > 1).await;
+    let live = collector.inner().live[0].clone();
+    assert_eq!(live["points"][0]["name"], "energy");
+    assert_eq!(live["points"][0]["value"], "6553701");
+    terminate(&child);
+    let stopped = tokio::task::spawn_blocking(move || child.wait().unwrap());
+    assert!(stopped.await.unwrap().success());
+    let size = log_size(&data).await;
+    assert_eq!(
+        collector.inner().chain.size(),
+        size,
+        "the stop seals and sends what was open"
+    );
+    let status = tokio::task::spawn_blocking(move || gateway.output(&["status", "--json"]));
+    let status = status.await.unwrap();
+    let status: serde_json::Value = serde_json::from_slice(&status.stdout).unwrap();
+    assert_eq!(status["delivery"]["acknowledged"], size);
 }

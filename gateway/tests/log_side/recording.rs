@@ -267,3 +267,43 @@ async fn a_past_period_is_recorded_at_sampling_by_a_clock_that_is_moved() {
     assert_eq!(parts.len(), days * 288);
     assert!(parts.iter().all(|part| part.1 - part.0 == 30));
 }
+
+#[tokio::test]
+async fn a_flood_of_messages_closes_segments_early_and_loses_none() {
+    let mut site = Site::new(ManualClock::trusted(MARCH, 5_000));
+    let mut recorder = site.start().await;
+    let mut sent = 0_i64;
+    for _second in 0..3 {
+        let now = site.clock.monotonic_ms();
+        for _ in 0..2_600 {
+            // Everything that can be said of a value is said: 13 records each.
+            let mut sample = PointSample::good(2, sent);
+            for code in 32..64 {
+                if let Some(quality) = Quality::from_code(code) {
+                    sample.flag(quality);
+                }
+            }
+            recorder
+                .record_message(MESSAGES, now, vec![sample], None)
+                .await
+                .unwrap();
+            sent += 1;
+        }
+        second(&mut recorder, &site.clock).await.unwrap();
+    }
+    recorder.close().await.unwrap();
+    let applied = site.whole().await;
+    let sealed: Vec<i64> = applied
+        .iter()
+        .filter_map(|step| step.segment.as_ref())
+        .filter(|segment| segment.ticks.stream == MESSAGES)
+        .flat_map(|segment| segment.columns[0].values.clone())
+        .collect();
+    assert_eq!(sealed, (0..sent).collect::<Vec<_>>());
+    let parts = partition(&applied, MESSAGES);
+    assert!(parts.len() >= 2, "{parts:?}");
+    assert!(
+        !controls(&applied).contains(&kind::ANNOTATION),
+        "all of it encodes"
+    );
+}
