@@ -14,7 +14,7 @@ mod snapshot;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::control::{ClockEvent, Control, Genesis};
+use crate::control::{ClockEvent, Control, Genesis, Placed};
 use crate::entry::{
     Body, Boot, ClockReading, ClockStatus, ControlBody, Entry, Freshness, SignedEntry, Ticks,
 };
@@ -52,7 +52,13 @@ pub struct Chain {
     boot_start_unseen: bool,
     /// Ranges of entries whose payload was not handed in and not declared dropped yet.
     absent: Vec<(u64, u64)>,
+    /// Per stream, the last entry that got its time afterwards. Not in a snapshot: what a receiver
+    /// continues with is bounded by `unset_since` anyway.
+    placed_to: BTreeMap<u16, u64>,
 }
+
+/// The most samples of polled points in one entry: what a few bytes may unfold to is bounded.
+pub const MOST_SAMPLES: u64 = 1 << 22;
 
 /// Where a stream's axis stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -164,6 +170,7 @@ impl Chain {
             unset_since: None,
             boot_start_unseen: false,
             absent: Vec::new(),
+            placed_to: BTreeMap::new(),
         }
     }
 
@@ -387,6 +394,11 @@ impl Chain {
             shift = trusted.then_some(state.shift);
             tick_ms = state.tick_ms;
             check_ticks(ticks, state, shift, matches!(entry.body, Body::Gap { .. }))?;
+            if let Body::Data { ticks, payload } = &entry.body
+                && ticks.count.saturating_mul(payload.chunks) > MOST_SAMPLES
+            {
+                return Err(Rejection::SegmentShape);
+            }
         }
         let leaf = signed.leaf();
         Ok(Step {
@@ -486,20 +498,37 @@ impl Chain {
                 "it must give the shift of every stream, ascending",
             ));
         }
-        for placed in &event.placed {
-            // What was sealed with a time keeps it: only this boot's entries without one are placed.
-            let since = self.unset_since.unwrap_or(u64::MAX);
-            if placed.from > placed.to
-                || placed.to >= entry.index
-                || (placed.from < since && !self.boot_start_unseen)
-            {
-                return Err(Rejection::ClockEvent(
-                    "it may place only entries of this boot sealed without a time",
-                ));
-            }
+        self.check_placed(entry.index, &event.placed)?;
+        // What was sealed with a time keeps it: only this boot's entries without one are placed.
+        let since = self.unset_since.unwrap_or(u64::MAX);
+        let first = event.placed.iter().map(|placed| placed.from).min();
+        if first.is_some_and(|first| first < since) && !self.boot_start_unseen {
+            return Err(Rejection::ClockEvent(
+                "it may place only entries of this boot sealed without a time",
+            ));
+        }
+        Ok(())
+    }
+
+    /// An entry gets a time afterwards at most once: the ranges of a stream ascend over the whole log.
+    fn check_placed(&self, index: u64, ranges: &[Placed]) -> Result<(), Rejection> {
+        let mut last: Option<&Placed> = None;
+        for placed in ranges {
             if !self.streams.contains_key(&placed.stream) {
                 return Err(Rejection::UnknownStream(placed.stream));
             }
+            let same_stream = last
+                .filter(|last| last.stream == placed.stream)
+                .map(|last| last.to);
+            let before = same_stream.or_else(|| self.placed_to.get(&placed.stream).copied());
+            let ascends = last.is_none_or(|last| last.stream <= placed.stream)
+                && before.is_none_or(|before| before < placed.from);
+            if placed.from > placed.to || placed.to >= index || !ascends {
+                return Err(Rejection::ClockEvent(
+                    "placed ranges lie before the event and ascend by stream and index",
+                ));
+            }
+            last = Some(placed);
         }
         Ok(())
     }
@@ -549,6 +578,8 @@ impl Chain {
                 self.key_since = index + 1;
             }
             Control::Clock(event) => {
+                self.placed_to
+                    .extend(event.placed.iter().map(|placed| (placed.stream, placed.to)));
                 for (stream, shift) in &event.shifts {
                     if let Some(state) = self.streams.get_mut(stream) {
                         state.shift = *shift;

@@ -12,6 +12,8 @@ use crate::rejection::Rejection;
 pub const MOST_ENTRY_BYTES: usize = 65_535;
 /// The longest control body inside an entry; a longer one is a payload of one chunk.
 pub const MOST_INLINE_BODY: usize = 8_192;
+/// The longest payload, in bytes: what a reader makes room for before a signature is checked.
+pub const MOST_PAYLOAD_BYTES: u64 = 1 << 25;
 /// The longest text of a gap entry, in bytes.
 pub const MOST_GAP_TEXT: usize = 200;
 
@@ -549,10 +551,15 @@ fn rest(
         fields.required(reader, 13)?;
         let chunks = reader.uint()?;
         fields.required(reader, 14)?;
+        let at = reader.offset();
+        let bytes = reader.uint()?;
+        if bytes > MOST_PAYLOAD_BYTES || chunks > bytes {
+            return Err(CborError::Range(at));
+        }
         payload = Some(PayloadRef {
             root,
             chunks,
-            bytes: reader.uint()?,
+            bytes,
         });
     }
     let missing = CborError::Key(reader.offset());

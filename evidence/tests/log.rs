@@ -451,3 +451,82 @@ fn a_data_entry_takes_a_few_hundred_bytes_of_deterministic_cbor() {
         "behind the tag stands nothing but the subset"
     );
 }
+
+#[test]
+fn no_entry_is_placed_twice_and_no_few_bytes_unfold_without_bound() {
+    let mut log = Log::new();
+    log.clock.status = ClockStatus::Unset;
+    for tick in 0..4 {
+        log.data(FIRST_TICK + tick, &[1]).unwrap();
+    }
+    log.clock.status = ClockStatus::Ntp;
+    let event = |ranges: &[(u64, u64)]| {
+        let placed = ranges
+            .iter()
+            .map(|&(from, to)| Placed {
+                stream: 0,
+                from,
+                to,
+                shift: 7,
+            })
+            .collect();
+        Control::Clock(ClockEvent {
+            source: ClockStatus::Ntp,
+            error_ms: 5,
+            shifts: vec![(0, 7)],
+            placed,
+            note: String::new(),
+        })
+    };
+    for wrong in [
+        &[(2, 5), (2, 5)][..],
+        &[(2, 4), (4, 5)],
+        &[(4, 5), (2, 3)],
+        &[(5, 6)],
+        &[(3, 2)],
+    ] {
+        assert!(
+            matches!(log.control(event(wrong)), Err(Rejection::ClockEvent(_))),
+            "{wrong:?}"
+        );
+    }
+    log.control(event(&[(2, 3), (4, 5)])).unwrap();
+
+    let (mut body, _) = data(FIRST_TICK + 4, &[1], vec![]);
+    if let Body::Data { ticks, payload } = &mut body {
+        (ticks.count, payload.chunks, payload.bytes) = (3_600, 2_000, 40_000);
+    }
+    let entry = log.entry(body.clone());
+    assert_eq!(
+        log.chain.apply(&entry, None).unwrap_err(),
+        Rejection::SegmentShape
+    );
+    if let Body::Data { ticks, payload } = &mut body {
+        (ticks.count, payload.chunks, payload.bytes) = (1, 2, (1 << 25) + 1);
+    }
+    let entry = log.entry(body);
+    assert!(matches!(
+        log.chain.apply(&entry, None),
+        Err(Rejection::Malformed(_))
+    ));
+}
+
+#[test]
+fn a_declaration_over_what_does_not_exist_yet_is_refused_in_the_middle_of_a_log_too() {
+    let mut log = Log::new();
+    log.data(FIRST_TICK, &[1]).unwrap();
+    let body = Control::Dropped {
+        from: 2,
+        to: 9,
+        reason: "storage".into(),
+    }
+    .into_body()
+    .0;
+    let early = log.entry(body);
+    let controls = [0, 1].map(|index: usize| (log.leaves[index].0.as_slice(), None));
+    let controls = controls.into_iter().chain([(early.as_slice(), None)]);
+    let mut range = log.chain.range().clone();
+    range.append(&evidence::hash::leaf_hash(&early));
+    let refused = Chain::resume(log.chain.origin().clone(), range, controls);
+    assert!(matches!(refused.unwrap_err().1, Rejection::DroppedRange));
+}

@@ -266,7 +266,7 @@ fn time_lines(out: &mut Lines, time: &TimeVerdict) {
     out.line(
         "time",
         &format!(
-            "ticks bracketed between statements of witnesses: {}; {} outside their bracket",
+            "ticks bracketed between statements of witnesses: {}; {} entries outside their bracket",
             parts.join(", "),
             number(time.outside)
         ),

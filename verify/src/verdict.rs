@@ -192,7 +192,7 @@ pub struct TimeVerdict {
     pub pins_trusted: u64,
     /// Entries whose pin proves nothing.
     pub pins_unknown: u64,
-    /// Ticks outside their bracket.
+    /// Entries outside their bracket.
     pub outside: u64,
 }
 

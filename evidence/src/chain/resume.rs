@@ -79,10 +79,16 @@ impl Chain {
             });
         }
         signed.verify(&self.origin, &key)?;
-        if let Control::KeyRevoke { key_id, .. } = &control
-            && !self.retired_keys.contains(key_id)
-        {
-            return Err(Rejection::Revocation);
+        // What a full pass would refuse is refused here too, as far as it needs no data entries.
+        match &control {
+            Control::KeyRevoke { key_id, .. } if !self.retired_keys.contains(key_id) => {
+                return Err(Rejection::Revocation);
+            }
+            Control::Dropped { from, to, .. } if from > to || *to >= entry.index => {
+                return Err(Rejection::DroppedRange);
+            }
+            Control::Clock(event) => self.check_placed(entry.index, &event.placed)?,
+            _ => {}
         }
         self.take_control(entry.index, &control);
         self.control = Some((entry.index, signed.leaf()));

@@ -132,10 +132,10 @@ pub enum Problem {
     },
     /// A claimed time outside the bracket.
     #[error(
-        "{count} ticks claim a time outside their bracket; the first claims {claimed}, {bound}"
+        "{count} entries claim a time outside their bracket; the first claims {claimed}, {bound}"
     )]
     OutsideBracket {
-        /// Ticks outside.
+        /// Entries outside.
         count: u64,
         /// The end of the first such entry's ticks.
         claimed: String,

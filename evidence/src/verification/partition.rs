@@ -81,13 +81,67 @@ pub(super) struct Axis {
     /// The period in positions.
     from: i64,
     to: i64,
-    /// The end of what is covered so far.
-    next: Option<i64>,
-    /// The start of the current run without measurement, and the longest one.
-    idle_since: Option<i64>,
-    longest: Option<(i64, i64)>,
+    /// What entries cover, and what of it is measured, in and around the period.
+    covered: Ranges,
+    measured: Ranges,
     /// Nothing of this stream can stand before the first entry that passes.
     pub(super) begins_here: bool,
+}
+
+/// A set of positions: start to end (exclusive), disjoint and not touching. Normally one range.
+#[derive(Debug, Default)]
+struct Ranges(BTreeMap<i64, i64>);
+
+impl Ranges {
+    /// Adds a range and returns the parts of it that were not there before.
+    fn add(&mut self, from: i64, to: i64) -> Vec<(i64, i64)> {
+        let mut new = Vec::new();
+        if from >= to {
+            return new;
+        }
+        let (mut start, mut end, mut at) = (from, to, from);
+        let before = self
+            .0
+            .range(..from)
+            .next_back()
+            .filter(|(_, end)| **end >= from);
+        let first = before.map_or(from, |(start, _)| *start);
+        let met: Vec<(i64, i64)> = self.0.range(first..=to).map(|(a, b)| (*a, *b)).collect();
+        for (a, b) in met {
+            if a > at {
+                new.push((at, a));
+            }
+            at = at.max(b);
+            (start, end) = (start.min(a), end.max(b));
+            self.0.remove(&a);
+        }
+        if at < to {
+            new.push((at, to));
+        }
+        self.0.insert(start, end);
+        new
+    }
+
+    /// The first position and the one behind the last.
+    fn span(&self) -> Option<(i64, i64)> {
+        let (first, _) = self.0.first_key_value()?;
+        let (_, last) = self.0.last_key_value()?;
+        Some((*first, *last))
+    }
+
+    /// The longest run of `from..to` that is not in the set.
+    fn longest_missing(&self, from: i64, to: i64) -> Option<(i64, i64)> {
+        let mut longest: Option<(i64, i64)> = None;
+        let mut at = from;
+        for (start, end) in self.0.iter().map(|(a, b)| (*a, *b)).chain([(to, to)]) {
+            let run = (at, start.min(to));
+            if run.1 > run.0 && longest.is_none_or(|(a, b)| b - a < run.1 - run.0) {
+                longest = Some(run);
+            }
+            at = at.max(end);
+        }
+        longest
+    }
 }
 
 impl Axis {
@@ -102,9 +156,8 @@ impl Axis {
             },
             from: position(period_ms.0),
             to: position(period_ms.1).max(position(period_ms.0)),
-            next: None,
-            idle_since: None,
-            longest: None,
+            covered: Ranges::default(),
+            measured: Ranges::default(),
             begins_here,
         }
     }
@@ -115,44 +168,31 @@ impl Axis {
     }
 
     /// Takes the next run and returns how many of its ticks count as measured for the first time.
+    ///
+    /// Only what an earlier entry really covers is an overlap: one entry placed far ahead does not make
+    /// everything behind it disappear.
     pub(super) fn take(&mut self, first: i64, count: u64, run: Run) -> u64 {
         let end = first.saturating_add(i64::try_from(count).unwrap_or(i64::MAX));
         let ticks = self.clip(first, end);
-        let covered = match self.next {
-            Some(next) if first > next => {
-                self.facts.holes += self.clip(next, first);
-                self.idle(next);
-                first
-            }
-            Some(next) => {
-                self.facts.overlaps += self.clip(first, end.min(next));
-                next
-            }
-            None => {
-                self.facts.covered_ms = Some((self.ms(first), self.ms(first)));
-                first
-            }
-        };
+        let parts = self.covered.add(first, end);
+        let new: u64 = parts.iter().map(|(a, b)| self.clip(*a, *b)).sum();
+        self.facts.overlaps += ticks.saturating_sub(new);
         match run {
             Run::Measured => {
                 self.facts.measured += ticks;
-                if end > covered {
-                    self.measured_from(first.max(covered));
+                for (a, b) in parts {
+                    self.measured.add(a, b);
                 }
+                new
             }
-            Run::Gap(reason) => self.gap(reason.name(), ticks, covered),
-            Run::Dropped => self.gap(GapReason::Storage.name(), ticks, covered),
-        }
-        self.next = Some(covered.max(end));
-        if let Some((_, last)) = &mut self.facts.covered_ms {
-            *last = covered
-                .max(end)
-                .saturating_mul(i64::from(self.facts.tick_ms));
-        }
-        if run == Run::Measured {
-            self.clip(first.max(covered), end)
-        } else {
-            0
+            Run::Gap(reason) => {
+                self.gap(reason.name(), ticks);
+                0
+            }
+            Run::Dropped => {
+                self.gap(GapReason::Storage.name(), ticks);
+                0
+            }
         }
     }
 
@@ -160,25 +200,10 @@ impl Axis {
         position.saturating_mul(i64::from(self.facts.tick_ms))
     }
 
-    fn gap(&mut self, reason: &'static str, ticks: u64, since: i64) {
+    fn gap(&mut self, reason: &'static str, ticks: u64) {
         let gap = self.facts.gaps.entry(reason).or_default();
         gap.entries += u64::from(ticks > 0);
         gap.ticks += ticks;
-        self.idle(since);
-    }
-
-    fn idle(&mut self, since: i64) {
-        self.idle_since.get_or_insert(since);
-    }
-
-    fn measured_from(&mut self, position: i64) {
-        if let Some(since) = self.idle_since.take() {
-            let run = (since.max(self.from), position.min(self.to));
-            let longer = |(a, b): &(i64, i64)| b - a < run.1 - run.0;
-            if run.1 > run.0 && self.longest.as_ref().is_none_or(longer) {
-                self.longest = Some(run);
-            }
-        }
     }
 
     /// Closes the account. `succeeds`: what lies before the first tick belongs to another log;
@@ -191,10 +216,13 @@ impl Axis {
     ) -> (StreamFacts, Option<Problem>) {
         let mut problem = None;
         let stream = self.facts.stream;
-        let begin = self
-            .facts
-            .covered_ms
-            .map(|(first, _)| first.div_euclid(i64::from(self.facts.tick_ms.max(1))));
+        let span = self.covered.span();
+        let begin = span.map(|(first, _)| first);
+        self.facts.covered_ms = span.map(|(first, last)| (self.ms(first), self.ms(last)));
+        if let Some((first, last)) = span {
+            let covered: u64 = self.covered.0.iter().map(|(a, b)| self.clip(*a, *b)).sum();
+            self.facts.holes += self.clip(first, last).saturating_sub(covered);
+        }
         let (mut from, mut to) = (self.from, self.to);
         match begin {
             Some(first) if first > self.from => {
@@ -216,7 +244,7 @@ impl Axis {
             }
             _ => {}
         }
-        let next = self.next.unwrap_or(self.from);
+        let next = span.map_or(self.from, |(_, last)| last);
         if next < self.to {
             if replaced {
                 to = next.max(from);
@@ -227,10 +255,11 @@ impl Axis {
                     problem.get_or_insert(Problem::EndNotCovered { stream, missing });
                 }
             }
-            self.idle(next);
         }
-        self.measured_from(to);
-        self.facts.longest_gap_ms = self.longest.map(|(a, b)| (self.ms(a), self.ms(b)));
+        self.facts.longest_gap_ms = self
+            .measured
+            .longest_missing(from, to)
+            .map(|(a, b)| (self.ms(a), self.ms(b)));
         self.facts.expected = u64::try_from(to - from).unwrap_or(0);
         if problem.is_none() && self.facts.unexplained() != 0 {
             problem = Some(Problem::Unexplained {

@@ -305,9 +305,9 @@ impl LogVerifier<'_> {
             return;
         };
         let measured = axis.take(position, ticks.count, run);
-        if measured > 0 {
-            self.times.place(index, measured, to_ms, trust);
-        }
+        // Every entry with a time is held to its bracket, in or out of the period: a wrong time
+        // anywhere decides where the ticks around it stand.
+        self.times.place(index, measured, to_ms, trust);
         for number in self.carried.get(&ticks.stream).into_iter().flatten() {
             if let Some(covered) = self.covered.get_mut(*number) {
                 *covered = match *covered {

@@ -86,19 +86,19 @@ fn an_instant_is_measured_once_whatever_the_clock_did() {
 }
 
 #[test]
-fn entries_without_a_time_get_it_from_the_first_event_that_places_them() {
-    let placed = |shift| Placed {
+fn entries_without_a_time_get_it_from_the_event_that_places_them() {
+    let placed = |from, shift| Placed {
         stream: 1,
-        from: 5,
-        to: 7,
+        from,
+        to: from + 2,
         shift,
     };
-    let event = |shift| {
+    let event = |from, shift| {
         Control::Clock(ClockEvent {
             source: ClockStatus::Ntp,
             error_ms: 0,
             shifts: vec![],
-            placed: vec![placed(shift)],
+            placed: vec![placed(from, shift)],
             note: String::new(),
         })
     };
@@ -107,8 +107,10 @@ fn entries_without_a_time_get_it_from_the_first_event_that_places_them() {
         to: 3,
         reason: String::new(),
     };
-    let afterwards = Afterwards::new([&event(10), &event(20), &dropped]);
+    let afterwards = Afterwards::new([&event(5, 10), &event(9, 20), &dropped]);
     assert_eq!(afterwards.shift(1, 5), Some(10));
+    assert_eq!(afterwards.shift(1, 11), Some(20));
+    assert_eq!(afterwards.shift(1, 4), None);
     assert_eq!(afterwards.shift(1, 8), None);
     assert_eq!(afterwards.shift(0, 5), None);
     assert_eq!(

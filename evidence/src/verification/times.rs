@@ -45,7 +45,7 @@ pub struct TimeFacts {
     pub pins_trusted: u64,
     /// Entries that pin a statement which is not: it proves nothing.
     pub pins_unknown: u64,
-    /// Ticks that claim a time outside their bracket.
+    /// Entries that claim a time outside their bracket.
     pub outside: u64,
 }
 
@@ -228,7 +228,8 @@ impl Times {
         }
     }
 
-    /// Counts `measured` ticks of the period, sealed in entry `index`, whose claimed end is `end_ms`.
+    /// Holds entry `index` to its bracket: its ticks, data or gap, end at `end_ms`. `measured` of them
+    /// are counted in the period.
     pub(super) fn place(&mut self, index: u64, measured: u64, end_ms: i64, trust: &Trust) {
         let step = self
             .steps
@@ -251,10 +252,12 @@ impl Times {
                 if let Some(count) = facts.within.get_mut(slot) {
                     *count += measured;
                 }
-                facts.widest_s = facts.widest_s.max(width);
+                if measured > 0 {
+                    facts.widest_s = facts.widest_s.max(width);
+                }
             }
         }
-        if let Some(before) = bracket.before {
+        if let Some(before) = bracket.before.filter(|_| measured > 0) {
             facts.latest_s = facts.latest_s.max(before.saturating_sub(claimed_s));
         }
         let independent = step
@@ -288,7 +291,7 @@ impl Times {
             _ => None,
         };
         if let Some(bound) = broken {
-            facts.outside += measured;
+            facts.outside += 1;
             self.first_outside.get_or_insert((index, end_ms, bound));
         }
     }
