@@ -1,0 +1,236 @@
+"""Payloads, chunks and values: F3 to F5."""
+import re
+import struct
+from collections import namedtuple
+
+from .entries import Config
+from .failures import I64, Failure, need
+from .tree import inner_root, leaf_hash
+
+Chunk = namedtuple("Chunk", "codec w point n first texts at column records end")
+# Values are integers on the point's grid; `bad` has the codes of every sample that is not good.
+Column = namedtuple("Column", "point values bad offsets")
+
+EXACT = 1 << 53
+RANGES = {"u16": (0, 65_535), "bcd16": (0, 65_535), "bit": (0, 65_535), "i16": (-32_768, 32_767), "u32": (0, 2**32 - 1),
+          "f32": (0, 2**32 - 1), "bcd32": (0, 2**32 - 1), "i32": (-2**31, 2**31 - 1)}
+
+
+HEADER = struct.Struct("<BBHHHq")
+
+
+def split_chunks(payload):
+    """The chunks of a payload by header and lengths alone, as plain tuples: a year has 26 million of them."""
+    chunks, at, size, header = [], 0, len(payload), HEADER.unpack_from
+    while at < size:
+        if size - at < 16:
+            raise Failure("E16", "a chunk ends early")
+        codec, w, point, n, e, first = header(payload, at)
+        column = at + 16
+        if codec == 1:
+            texts = False
+            if w > 56 or n == 0:
+                raise Failure("E16", "width or length of a chunk")
+            records = column + ((n - 1) * w + 7 >> 3)
+        else:
+            texts = codec == 2 or w == 255
+            need(codec in (2, 3) and (codec == 3 or w == 0) and (texts or w <= 56), "E16", "codec or width of a chunk")
+            need(not ((texts or n == 0) and first) and (n or not texts), "E16", "a field of a chunk must be zero")
+            column += 4 * n if codec == 3 else 0
+            records = texts_end(payload, column, n) if texts else column + (max(n - 1, 0) * w + 7) // 8
+        end = records + 4 * e
+        if end > size:
+            raise Failure("E16", "a chunk ends early")
+        chunks.append((codec, w, point, n, first, texts, at, column, records, end))
+        at = end
+    return chunks
+
+
+def texts_end(payload, at, count):
+    for _ in range(count):
+        need(at + 2 <= len(payload), "E16", "a chunk ends early")
+        at += 2 + int.from_bytes(payload[at:at + 2], "little")
+    return at
+
+
+def unpack(payload, chunk):
+    """The integers of a packed column; refuses any but the smallest width."""
+    n, w, value = chunk.n, chunk.w, chunk.first
+    if w == 0 or n < 2:
+        need(w == 0, "E16", "the width is not the smallest")
+        return [value] * n
+    packed, mask, values, most = int.from_bytes(payload[chunk.column:chunk.records], "little"), (1 << w) - 1, [value], 0
+    append = values.append
+    for _ in range(n - 1):
+        z = packed & mask
+        packed >>= w
+        most |= z
+        value += -(z + 1 >> 1) if z & 1 else z >> 1
+        append(value)
+    need(most.bit_length() == w, "E16", "the width is not the smallest")
+    need(packed == 0, "E16", "stray bits")
+    need(-I64 <= min(values) and max(values) < I64, "E16", "a delta leaves the range")
+    return values
+
+
+def samples(payload, chunk):
+    """(values or texts, offsets, codes by sample) in the one encoding of F3."""
+    if chunk.texts:
+        values, p = [], chunk.column
+        for _ in range(chunk.n):
+            length = int.from_bytes(payload[p:p + 2], "little")
+            values.append(bytes(payload[p + 2:p + 2 + length]))
+            p += 2 + length
+    else:
+        values = unpack(payload, chunk)
+    offsets = list(struct.unpack_from(f"<{chunk.n}I", payload, chunk.at + 16)) if chunk.codec == 3 else None
+    need(not offsets or all(a <= b for a, b in zip(offsets, offsets[1:])), "E16", "offsets decrease")
+    codes, last, absent = {}, (-1, 0), False
+    for p in range(chunk.records, chunk.end, 4):
+        sample, code = payload[p] | payload[p + 1] << 8, payload[p + 2]
+        need(1 <= code <= 9 or 32 <= code <= 44, "E16", f"quality code {code}")
+        need((sample, code) > last and sample < chunk.n, "E16", "quality records out of order")
+        last, absent = (sample, code), absent or code < 32
+        codes.setdefault(sample, []).append(code)
+    if absent:
+        empty = {sample for sample, found in codes.items() if found[0] < 32}
+        zero = 0 if not chunk.texts else bytes(8) if values and len(values[0]) == 8 else b""
+        previous = next((v for i, v in enumerate(values) if i not in empty), zero)
+        for i, v in enumerate(values):
+            need(i not in empty or v == previous, "E16", "an empty slot does not repeat its predecessor")
+            previous = v
+    return values, offsets, codes
+
+
+def bounds(p):
+    low = Config.on_grid(p, p["min"]) if "min" in p else 1 - EXACT
+    high = Config.on_grid(p, p["max"]) if "max" in p else EXACT - 1
+    return max(low, 1 - EXACT), min(high, EXACT - 1)
+
+
+def json_value(data, decimals):
+    """A JSON number exactly on the grid, or None."""
+    m = re.fullmatch(rb"(-?)(0|[1-9][0-9]*)(?:\.([0-9]+))?(?:[eE]([+-]?[0-9]{1,4}))?", data)
+    if not m:
+        return None
+    digits = (m[2] + (m[3] or b"")).decode()
+    significant = digits.rstrip("0")
+    exponent = int(m[4] or 0) - len(m[3] or b"") + len(digits) - len(significant) + decimals
+    significant = significant.lstrip("0")
+    if not significant:
+        return 0
+    if len(significant) > 16 or not 0 <= exponent <= 18:
+        return None
+    value = int(significant) * 10 ** exponent
+    return None if value >= EXACT else -value if m[1] else value
+
+
+def number(p, kind, x):
+    """One column value as an integer on the grid, or None."""
+    if kind in ("f32", "f64"):
+        v = struct.unpack("<f", struct.pack("<I", x))[0] if kind == "f32" else struct.unpack("<d", struct.pack("<q", x))[0]
+        scaled = v * float(10 ** p["decimals"])
+        return round(scaled) if abs(scaled) < 9.2e18 else None
+    if kind == "u64":
+        x &= (1 << 64) - 1
+    elif kind.startswith("bit"):
+        x = x >> int(kind[3:]) & 1
+    elif kind.startswith("bcd"):
+        digits = f"{x:x}"
+        if not digits.isdigit():
+            return None
+        x = int(digits)
+    return x * Config.on_grid(p, p["scale"]) + Config.on_grid(p, p["offset"])
+
+
+def decode(p, values, wanted):
+    """(values on the grid, {sample: derived code}) of integer column values."""
+    kind, sentinels = p["format"][0], p.get("sentinels", ())
+    low, high = bounds(p)
+    least, most = (min(values), max(values)) if values else (0, 0)
+    if not any(least <= s <= most for s in sentinels):
+        if kind == "number":
+            if low <= least and most <= high:
+                return values, {}
+        elif kind in ("u16", "i16", "u32", "i32", "i64"):
+            scale, offset = Config.on_grid(p, p["scale"]), Config.on_grid(p, p["offset"])
+            ends = sorted((least * scale + offset, most * scale + offset))
+            if low <= ends[0] and ends[1] <= high:
+                return ([v * scale + offset for v in values] if wanted else values), {}
+        elif kind == "f32" and not wanted and "min" not in p and "max" not in p:
+            # Positive floats are ordered like their bits, so the largest one decides.
+            top = number(p, kind, most) if most < 0x7F800000 else None
+            if top is not None and top < EXACT:
+                return values, {}
+    out, bad = [], {}
+    for i, x in enumerate(values):
+        m = None
+        if x in sentinels:
+            bad[i] = 32
+        else:
+            m = x if kind == "number" else number(p, kind, x)
+            if m is None or not low <= m <= high:
+                bad[i] = 33
+        out.append(m)
+    return out, bad
+
+
+def column(p, chunk, payload, ticks, tick_ms, wanted):
+    """The decoded samples of a point."""
+    kind = p["format"][0]
+    message = kind == "number"
+    need(message == (chunk.codec == 3), "E18", f"point {chunk.point} uses another codec than its format")
+    need(message or chunk.n == ticks, "E17", f"point {chunk.point} has {chunk.n} samples for {ticks} ticks")
+    values, offsets, codes = samples(payload, chunk)
+    need(not offsets or offsets[-1] < ticks * tick_ms, "E17", "a message outside the segment")
+    if chunk.texts and message:
+        need(any(43 in found for found in codes.values()), "E18", "texts without one that is off the grid")
+        low, high = bounds(p)
+        values = [json_value(t, p["decimals"]) for t in values]
+        derived = {i: 43 if v is None else 33 for i, v in enumerate(values) if v is None or not low <= v <= high}
+    elif kind == "text":
+        need(chunk.texts, "E18", "a text point without texts")
+        derived = dict.fromkeys(range(chunk.n), 43)
+    else:
+        if chunk.texts:
+            need(all(len(t) == 8 for t in values), "E18", "a wide integer is not eight bytes")
+            values = [int.from_bytes(t, "big", signed=True) for t in values]
+            deltas = [b - a for a, b in zip(values, values[1:])]
+            wide = any(not -I64 <= d < I64 or ((d << 1) ^ (d >> 63)).bit_length() > 56 for d in deltas)
+        low, high = RANGES.get("bit" if kind.startswith("bit") else kind, (-I64, I64 - 1))
+        need(not values or low <= min(values) and max(values) <= high, "E18", "a value that no register can hold")
+        need(not chunk.texts or wide, "E18", "codec 2 where codec 1 fits")
+        values, derived = decode(p, values, wanted)
+    for sample, code in derived.items():
+        codes.setdefault(sample, [code])
+    return Column(p, values, codes, offsets)
+
+
+def open_payload(payload, signed, points, expected, ticks, tick_ms, wanted):
+    """F8.8: a payload against what was signed.
+
+    `wanted`: names of points whose columns are handed back; None decodes nothing.
+    Returns (columns by name, samples, {code: samples that are not good}).
+    """
+    root, count, _ = signed
+    chunks = split_chunks(payload)
+    need(inner_root([leaf_hash(payload[c[6]:c[9]]) for c in chunks]) == root, "E15", "the payload's root is not the signed one")
+    need(len(chunks) == count, "E16", "another number of chunks than signed")
+    if wanted is None:
+        need([c[2] for c in chunks] == expected, "E17", "not exactly the points of the stream")
+        return None, 0, {}
+    columns, total, bad = {}, 0, {}
+    for i, chunk in enumerate(map(Chunk._make, chunks)):
+        need(i < len(expected) and chunk.point == expected[i], "E17", "not exactly the points of the stream")
+        p = points[chunk.point]
+        found = column(p, chunk, payload, ticks, tick_ms, p["name"] in wanted)
+        total += len(found.values)
+        for codes in found.bad.values():
+            bad[codes[0]] = bad.get(codes[0], 0) + 1
+        if p["name"] in wanted:
+            columns[p["name"]] = found
+    need(len(chunks) == len(expected), "E17", "not exactly the points of the stream")
+    return columns, total, bad
+
+
+__all__ = ["Column", "Failure", "open_payload"]
