@@ -367,13 +367,19 @@ fn conclusion(out: &mut Lines, verdict: &Verdict) {
             "REPORT ARITHMETIC: NOT CHECKED, because the data are not confirmed"
         }
         (_, false, _) => "REPORT ARITHMETIC: NOT REPRODUCED, the readings do not fit the plan",
+        (true, true, true) if !report.provisional_reasons.is_empty() => {
+            "REPORT ARITHMETIC: REPRODUCED, but the report is PROVISIONAL"
+        }
         (true, true, true) => "REPORT ARITHMETIC: REPRODUCED",
         (true, true, false) => "REPORT ARITHMETIC: DIFFERS",
         (false, true, _) => "REPORT ARITHMETIC: nothing claimed; the figures above are recomputed",
     });
+    for reason in &report.provisional_reasons {
+        out.plain(&format!("  provisional because {reason}"));
+    }
     if verdict.exit == 1 {
         out.plain(&format!(
-            "GAPS: {} of a stream is unmeasured, more than the limit of {}",
+            "GAPS: {} of a stream or between two logs is unmeasured, more than the limit of {}",
             percent(verdict.unmeasured_ppm, 1_000_000),
             percent(verdict.unmeasured_limit_ppm, 1_000_000)
         ));
@@ -397,11 +403,18 @@ anything before the gateway's bus input.");
 fn collusion(verdict: &Verdict) -> String {
     let who = verdict.policy.split_view_witnesses.join(" AND ");
     if who.is_empty() {
-        "To alter a reading unnoticed someone needed: that day's entry key AND the log key. Your policy asks for no witness \
+        "To alter a reading unnoticed someone needed: that day's entry key AND the log key, at any time. Your policy asks for no witness \
 whose lie it would take.".to_owned()
     } else {
+        let latest_s = verdict.logs.iter().map(|log| log.time.latest_s).max();
+        let before = latest_s.map_or(String::new(), |seconds| {
+            format!(
+                " Before a reading was cosigned, here at most {} after it was taken, the two gateway keys alone sufficed.",
+                duration(seconds)
+            )
+        });
         format!(
-            "To alter a reading unnoticed someone needed: that day's entry key AND the log key AND {who}."
+            "To alter a cosigned reading unnoticed someone needed: that day's entry key AND the log key AND {who}.{before}"
         )
     }
 }

@@ -49,6 +49,7 @@ const fn nothing_claimed() -> ReportVerdict {
     ReportVerdict {
         claimed: false,
         recomputed: false,
+        provisional_reasons: Vec::new(),
         equal: false,
         er: None,
         credited: None,
@@ -345,6 +346,9 @@ impl Proof<'_> {
             }
         };
         verdict.recomputed = true;
+        verdict
+            .provisional_reasons
+            .clone_from(&recomputed.provisional_reasons);
         verdict.er = Some(recomputed.totals.er.to_string());
         verdict.credited = Some(recomputed.rounding.er.to_string());
         verdict.parameters = recomputed
@@ -413,7 +417,18 @@ impl Proof<'_> {
                 .checked_div(stream.expected)
                 .unwrap_or(0)
         };
-        let unmeasured_ppm = streams().map(share).max().unwrap_or(0);
+        let (from, to) = (inputs.trust.from_ms, inputs.trust.to_ms);
+        let between = |seam: &HandOverVerdict| {
+            let gap = seam.begins_ms.min(to) - seam.ends_ms.max(from);
+            let [gap, whole] = [gap, to - from].map(|ms| u64::try_from(ms).unwrap_or(0));
+            gap.saturating_mul(1_000_000)
+                .checked_div(whole)
+                .unwrap_or(0)
+        };
+        let shares = streams()
+            .map(share)
+            .chain(self.hand_overs.iter().map(between));
+        let unmeasured_ppm = shares.max().unwrap_or(0);
         let limit = u64::from(inputs.gap_limit_percent) * 10_000;
         let class = (0_u8..3).find(|class| {
             self.logs.iter().any(|log| {

@@ -60,7 +60,7 @@ pub struct Verdict {
     pub report: ReportVerdict,
     /// The lowest assurance class of any measured tick; none when nothing was measured.
     pub class: Option<u8>,
-    /// The largest share of unmeasured ticks of a stream that matters, in millionths.
+    /// The largest share without a measurement, of a stream that matters or between two logs, in millionths.
     pub unmeasured_ppm: u64,
     /// The limit, in millionths.
     pub unmeasured_limit_ppm: u64,
@@ -243,6 +243,8 @@ pub struct ReportVerdict {
     pub credited: Option<String>,
     /// Parameters as recomputed: name, value, unit.
     pub parameters: Vec<(String, String, String)>,
+    /// Why the recomputed numbers may still change, or must not be claimed as they are.
+    pub provisional_reasons: Vec<String>,
     /// Cells that differ in all.
     pub cells_differ: u64,
 }
