@@ -283,8 +283,7 @@
     } catch (error) { say(`${texts.report_failed} ${error.message}`); } finally { button.disabled = false; }
   });
 
-  const planned = [...rows.values()].find((point) => point.row.querySelector("th .faint") && point.kind === "instant");
-  const first = planned ?? rows.values().next().value;
+  const first = [...rows.values()].find((point) => point.kind === "instant") ?? rows.values().next().value;
   if (first) pick(first);
   listen();
   refreshToday(0);

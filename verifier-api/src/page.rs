@@ -23,6 +23,8 @@ use crate::role::Need;
 struct LoginPage {
     lang: Language,
     failed: bool,
+    /// The page that was wanted.
+    next: String,
 }
 
 #[derive(Template)]
@@ -53,14 +55,30 @@ fn html(page: &impl Template) -> Answer<Response> {
 #[derive(Debug, Deserialize)]
 pub(crate) struct PageQuery {
     lang: Option<String>,
+    next: Option<String>,
+}
+
+fn query(uri: &axum::http::Uri) -> Option<PageQuery> {
+    Some(Query::<PageQuery>::try_from_uri(uri).ok()?.0)
+}
+
+/// Where to go after signing in: a project's page that was asked for, else the list. Never another
+/// server, however it is written.
+fn next_page(uri: &axum::http::Uri) -> String {
+    let wanted = query(uri).and_then(|query| query.next).unwrap_or_default();
+    let id = wanted.strip_prefix("/projects/").unwrap_or_default();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    if !id.is_empty() && id.chars().all(plain) {
+        wanted
+    } else {
+        "/".to_owned()
+    }
 }
 
 const LANGUAGE_COOKIE: &str = "fieldseal-lang";
 
 fn language(uri: &axum::http::Uri, headers: &HeaderMap) -> (Language, bool) {
-    let query = Query::<PageQuery>::try_from_uri(uri)
-        .ok()
-        .and_then(|Query(query)| query.lang);
+    let query = query(uri).and_then(|query| query.lang);
     let text = |name: header::HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
     let cookie = text(header::COOKIE).and_then(|cookies| {
         let mut pairs = cookies
@@ -87,11 +105,12 @@ fn remember(mut response: Response, (language, chosen): (Language, bool)) -> Res
     response
 }
 
-/// The caller, or the page where one signs in.
-async fn caller(app: &Shared, headers: &HeaderMap) -> Result<Caller, Response> {
+/// The caller, or the page where one signs in and then comes back.
+async fn caller(app: &Shared, headers: &HeaderMap, path: &str) -> Result<Caller, Response> {
     let found = auth::identify(app, &axum::http::Method::GET, headers).await;
     found.map_err(|problem| match problem.status() {
-        StatusCode::UNAUTHORIZED => Redirect::to("/login").into_response(),
+        StatusCode::UNAUTHORIZED if path == "/" => Redirect::to("/login").into_response(),
+        StatusCode::UNAUTHORIZED => Redirect::to(&format!("/login?next={path}")).into_response(),
         _ => problem.into_response(),
     })
 }
@@ -102,7 +121,7 @@ pub(crate) async fn home(
     OriginalUri(uri): OriginalUri,
     headers: HeaderMap,
 ) -> Answer<Response> {
-    let caller = match caller(&app, &headers).await {
+    let caller = match caller(&app, &headers, uri.path()).await {
         Ok(caller) => caller,
         Err(response) => return Ok(response),
     };
@@ -125,7 +144,7 @@ pub(crate) async fn project(
     OriginalUri(uri): OriginalUri,
     headers: HeaderMap,
 ) -> Answer<Response> {
-    let caller = match caller(&app, &headers).await {
+    let caller = match caller(&app, &headers, uri.path()).await {
         Ok(caller) => caller,
         Err(response) => return Ok(response),
     };
@@ -152,6 +171,7 @@ pub(crate) async fn login_page(
     let page = LoginPage {
         lang: lang.0,
         failed: false,
+        next: next_page(&uri),
     };
     Ok(remember(html(&page)?, lang))
 }
@@ -188,6 +208,7 @@ pub(crate) async fn login(
             let page = LoginPage {
                 lang: lang.0,
                 failed: true,
+                next: next_page(&uri),
             };
             let mut response = remember(html(&page)?, lang);
             *response.status_mut() = StatusCode::UNAUTHORIZED;
@@ -197,7 +218,7 @@ pub(crate) async fn login(
     }
     let cookie = app.sessions.open(token, app.random()?, app.now_ms());
     Ok(with_cookie(
-        Redirect::to("/").into_response(),
+        Redirect::to(&next_page(&uri)).into_response(),
         &app.sessions.set_cookie(&cookie, app.tls),
     ))
 }
@@ -248,7 +269,23 @@ pub(crate) async fn asset(Path(name): Path<String>, headers: HeaderMap) -> Answe
 mod tests {
     use axum::body::Bytes;
 
-    use super::form;
+    use super::{form, next_page};
+
+    #[test]
+    fn after_signing_in_one_stays_on_this_server() {
+        let next = |uri: &str| next_page(&uri.parse().unwrap());
+        assert_eq!(next("/login?next=/projects/ID_1.a-b"), "/projects/ID_1.a-b");
+        assert_eq!(next("/login"), "/");
+        for evil in [
+            "https://evil.example",
+            "//evil.example",
+            "/projects//evil",
+            "/projects/",
+            "/projects/a%0Ab",
+        ] {
+            assert_eq!(next(&format!("/login?next={evil}")), "/", "{evil}");
+        }
+    }
 
     #[test]
     fn a_form_is_read_with_its_escapes() {

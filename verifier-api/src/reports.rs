@@ -213,7 +213,22 @@ impl Work {
         app.jobs.end(&project, &id, end);
     }
 
+    /// Keeps the checkpoints that the report is pinned to, before there is a report: a head's note is
+    /// replaced by the next upload, and the bundle would have nothing to prove the report with.
+    async fn keep_notes(&self, app: &App) -> Answer<()> {
+        for span in &self.spans {
+            let note = store::TrailNote {
+                at_ms: app.now_ms(),
+                size: span.size,
+                note: span.note.clone(),
+            };
+            app.store.keep_trail_note(span.log.log, &note).await?;
+        }
+        Ok(())
+    }
+
     async fn make(self, app: &App, progress: &Arc<Progress>) -> Answer<u64> {
+        self.keep_notes(app).await?;
         let reasons = compute::provisional(&self.spans, &self.period, app.now_ms());
         let period_ms = (self.period.start_ms(), self.period.end_ms());
         let report =

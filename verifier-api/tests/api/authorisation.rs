@@ -187,6 +187,14 @@ async fn a_page_signs_in_with_a_cookie_that_ends_with_its_token() {
     let home = page("/").await.unwrap();
     assert_eq!(home.headers()["location"], format!("/projects/{PROJECT}"));
 
+    // Whoever came for a page is led to it after signing in.
+    let page_path = format!("/projects/{PROJECT}");
+    let stranger = bed.client.get(bed.url(&page_path)).send().await.unwrap();
+    assert_eq!(
+        stranger.headers()["location"],
+        format!("/login?next={page_path}")
+    );
+
     // A change with the cookie alone, as a foreign page would send it, is refused.
     let change = |origin: String| {
         let request = bed.client.post(bed.url(&of_project("/reports")));

@@ -342,6 +342,7 @@ impl Plant {
             chain: self.chain.encode(),
             rows: std::mem::take(&mut self.rows),
             hours: std::mem::take(&mut self.hours),
+            replaced: Vec::new(),
             merge,
             placements: std::mem::take(&mut self.placements),
             note: note.to_bytes(),
