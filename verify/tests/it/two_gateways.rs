@@ -99,6 +99,14 @@ fn two_logs_that_do_not_fit_together_are_refused() {
 }
 
 #[test]
+fn a_long_time_between_two_gateways_is_a_gap_like_any_other() {
+    let (site, files) = pair(FROM_MS + 9 * HOUR_MS, truth);
+    let outcome = files.check(&site.spec().write());
+    assert_eq!(outcome.exit, 1, "three hours of 24: {}", outcome.failure());
+    assert_eq!(outcome.json["unmeasured_ppm"], 125_000);
+}
+
+#[test]
 fn each_log_of_the_plan_is_needed_unless_its_neighbour_covers_the_period() {
     let (site, files) = pair(FROM_MS + 6 * HOUR_MS, truth);
     let mut spec = site.spec();
