@@ -11,6 +11,7 @@ use store::Row;
 use tokio::sync::mpsc;
 
 use crate::app::App;
+use crate::facts::Facts;
 use crate::job::Progress;
 use crate::problem::{Answer, Problem};
 use crate::walk::{self, Met, Span, Walker};
@@ -21,10 +22,19 @@ const PAGES_AHEAD: usize = 2;
 /// The evidence that the report of a period rests on: one span for each log of the plan, in the
 /// order of feeding.
 pub(crate) async fn spans(app: &App, bound: &Bound, period: &Period) -> Answer<Vec<Span>> {
-    let mut spans = Vec::new();
+    let mut spans: Vec<Span> = Vec::new();
     for planned in bound.plan.feeding_order() {
         let log = walk::planned_log(app, planned).await?;
-        spans.push(walk::span(&app.store, &log, period.start_ms(), period.end_ms()).await?);
+        let span = walk::span(&app.store, &log, period.start_ms(), period.end_ms()).await?;
+        if let Some(predecessor) = &planned.succeeds {
+            // The successor's recovery entry names the last entry of its predecessor that counts.
+            let facts = Facts::load(&app.store, span.log.clone()).await?;
+            let of = |span: &&mut Span| span.log.origin == predecessor.as_str();
+            if let Some(replaced) = spans.iter_mut().find(of) {
+                replaced.counts_to = facts.continues(predecessor.as_str());
+            }
+        }
+        spans.push(span);
     }
     Ok(spans)
 }

@@ -37,6 +37,8 @@ pub(crate) struct Facts {
     placed: Vec<Placed>,
     /// Index ranges whose payload was declared dropped.
     dropped: Vec<(u64, u64)>,
+    /// Logs that this one continues, and the last entry of each that counts.
+    continued: Vec<(String, u64)>,
 }
 
 /// What the stored bytes are that should be evidence and are not.
@@ -99,6 +101,7 @@ impl Facts {
             shifts: Vec::new(),
             placed: Vec::new(),
             dropped: Vec::new(),
+            continued: Vec::new(),
             origin,
             log,
         };
@@ -132,6 +135,9 @@ impl Facts {
                 self.placed.extend(event.placed);
             }
             Control::Dropped { from, to, .. } => self.dropped.push((from, to)),
+            Control::Recovery {
+                origin, last_index, ..
+            } => self.continued.push((origin, last_index)),
             _ => {}
         }
         Ok(())
@@ -191,6 +197,14 @@ impl Facts {
         found.map(|placed| placed.shift)
     }
 
+    /// The last entry that counts of a log that this one continues.
+    pub(crate) fn continues(&self, predecessor: &str) -> Option<u64> {
+        let mut continued = self.continued.iter();
+        continued
+            .find(|(origin, _)| origin == predecessor)
+            .map(|(_, last)| *last)
+    }
+
     /// Whether the gateway declared the payload of an entry dropped.
     pub(crate) fn is_dropped(&self, index: u64) -> bool {
         self.dropped
@@ -228,15 +242,15 @@ impl Facts {
         let Body::Data { ticks, payload } = &signed.entry.body else {
             return Ok(None);
         };
+        // Declared dropped is a gap, whether the payload happens to be here or not: the log decides.
+        if self.is_dropped(row.index) {
+            return Ok(None);
+        }
         let damaged = |why: String| self.damaged(row.index, why);
         let Some(bytes) = row.payload.as_deref() else {
-            return if self.is_dropped(row.index) {
-                Ok(None)
-            } else {
-                Err(damaged(
-                    "its payload is missing and was not declared dropped".to_owned(),
-                ))
-            };
+            return Err(damaged(
+                "its payload is missing and was not declared dropped".to_owned(),
+            ));
         };
         let config = self
             .config_at(row.index)

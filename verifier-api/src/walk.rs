@@ -6,7 +6,7 @@
 
 use evidence::chain::{Applied, Chain};
 use evidence::checkpoint::Checkpoint;
-use evidence::entry::Body;
+use evidence::entry::{Body, GapReason};
 use evidence::hash::Hash;
 use evidence::note::{Note, Vkey};
 use evidence::segment::{Segment, tick_time};
@@ -33,6 +33,8 @@ pub(crate) struct Span {
     pub(crate) note: Vec<u8>,
     /// Until when the slowest stream of the newest configuration has entries, if all have some.
     pub(crate) reaches_ms: Option<i64>,
+    /// The last entry that counts, where another log of the plan continues this one.
+    pub(crate) counts_to: Option<u64>,
 }
 
 /// Finds the entries that a period needs.
@@ -66,6 +68,7 @@ pub(crate) async fn span(store: &Store, log: &Log, start_ms: i64, end_ms: i64) -
         size: head.log.size,
         note: head.note,
         reaches_ms: reaches(store, &facts).await?,
+        counts_to: None,
         log: head.log,
     };
     if let Some(needed) = needed.filter(|needed| *needed > span.first) {
@@ -253,14 +256,21 @@ impl Walker {
             ..
         } = applied;
         let origin = facts.origin.as_str();
-        if let Some(mut segment) = segment {
+        // What a replaced gateway goes on to seal is checked and does not count.
+        if self.span.counts_to.is_some_and(|last| row.index > last) {
+            return Ok(());
+        }
+        let dropped = matches!(entry.body, Body::Data { .. }) && facts.is_dropped(row.index);
+        if let Some(mut segment) = segment.filter(|_| !dropped) {
             if segment.shift.is_none() {
                 segment.shift = facts.placement(segment.ticks.stream, row.index);
             }
             return each(origin, row.index, &leaf, Met::Segment(&segment));
         }
-        let Body::Gap { ticks, reason, .. } = &entry.body else {
-            return Ok(());
+        let (ticks, reason) = match &entry.body {
+            Body::Gap { ticks, reason, .. } => (ticks, *reason),
+            Body::Data { ticks, .. } if dropped => (ticks, GapReason::Storage),
+            _ => return Ok(()),
         };
         let shift = shift.or_else(|| facts.placement(ticks.stream, row.index));
         let times = shift.and_then(|shift| {
