@@ -13,13 +13,15 @@ use evidence::aggregate::{HourAggregate, aggregate};
 use evidence::chain::{Applied, Chain};
 use evidence::checkpoint::{Checkpoint, CheckpointError};
 use evidence::control::{Control, Placed};
-use evidence::entry::Body;
-use evidence::hash::Hash;
+use evidence::entry::{Body, ClockStatus, Entry as LogEntry};
+use evidence::hash::{Hash, Origin};
+use evidence::key::VerifyingKey;
 use evidence::note::{Note, NoteError, Vkey, VkeyError};
 use evidence::segment::{Segment, tick_time};
 use evidence::wire::{Record, Upload};
 use store::{Append, Head, Hour, HourKey, NewRow, Placement, Row};
 
+use crate::clock::{self, Doubt};
 use crate::cosigner::Cosigner;
 
 /// Milliseconds of an hour: trail notes are kept one an hour, aggregates are by hour.
@@ -30,12 +32,10 @@ pub(crate) const CONTROL: u16 = 100;
 /// What becomes of an upload.
 #[derive(Debug)]
 pub(crate) enum Verdict {
-    /// It may enter: one transaction writes this. Earlier segments that it places in time are
-    /// still to be aggregated.
-    Enters {
-        append: Box<Append>,
-        placed: Vec<Placed>,
-    },
+    /// It may enter: one transaction writes this, after hours that cannot be merged were made again.
+    Enters(Box<Append>),
+    /// It may enter when the time is certain.
+    Doubtful(Doubt),
     /// The store has all of it already; it is answered like the first time.
     Known,
     /// It begins behind our head: the sender resumes at this size.
@@ -130,13 +130,22 @@ pub(crate) fn covered(
     }))
 }
 
-/// Compares what an upload repeats with what is stored: byte for byte the same, or a fork.
+/// How a repeated record is not what is stored.
+#[derive(Debug)]
+pub(crate) enum Differs<'a> {
+    /// The entry has other bytes: a fork if the log signed them, else damage.
+    Entry(Record<'a>, &'a Row),
+    /// The entry is the same and its payload is not.
+    Payload(Refusal),
+}
+
+/// Compares what an upload repeats with what is stored, which must be byte for byte the same.
 ///
 /// `held` are the stored rows from `upload.old` on, as far as both go.
-pub(crate) fn repeats(upload: &Upload<'_>, held: &[Row]) -> Result<(), Refusal> {
+pub(crate) fn repeats<'a>(upload: &Upload<'a>, held: &'a [Row]) -> Result<(), Differs<'a>> {
     for (record, row) in upload.records.iter().zip(held) {
         if record.entry != row.entry {
-            return Err(fork(upload, record, row));
+            return Err(Differs::Entry(*record, row));
         }
         let differs = |(sent, stored): (&[u8], &Vec<u8>)| sent != &stored[..];
         if record
@@ -144,7 +153,7 @@ pub(crate) fn repeats(upload: &Upload<'_>, held: &[Row]) -> Result<(), Refusal> 
             .zip(row.payload.as_ref())
             .is_some_and(differs)
         {
-            return Err(Refusal {
+            return Err(Differs::Payload(Refusal {
                 status: StatusCode::UNPROCESSABLE_ENTITY,
                 code: "payload_differs",
                 reason: format!(
@@ -153,14 +162,36 @@ pub(crate) fn repeats(upload: &Upload<'_>, held: &[Row]) -> Result<(), Refusal> 
                 ),
                 refused: alone(upload, row.index, record),
                 held: row.payload.clone(),
-            });
+            }));
         }
     }
     Ok(())
 }
 
-/// Two entries at one index: whichever of them is right, the log was forked.
-fn fork(upload: &Upload<'_>, record: &Record<'_>, row: &Row) -> Refusal {
+/// Whether bytes are an entry of this index that the log itself signed, by any key it ever had.
+pub(crate) fn is_signed(bytes: &[u8], index: u64, origin: &Origin, keys: &[VerifyingKey]) -> bool {
+    LogEntry::parse(bytes).is_ok_and(|signed| {
+        signed.entry.index == index && keys.iter().any(|key| signed.verify(origin, key).is_ok())
+    })
+}
+
+/// Bytes that nobody signed where another entry is held: they were altered on the way or in the
+/// sender's memory. No word about the log; the same entry sent whole is welcome.
+pub(crate) fn damaged(upload: &Upload<'_>, record: &Record<'_>, row: &Row) -> Refusal {
+    Refusal {
+        status: StatusCode::BAD_REQUEST,
+        code: "damaged",
+        reason: format!(
+            "entry {} is held here and was sent with other bytes that no key of this log has signed: it was damaged on the way; send it again",
+            row.index
+        ),
+        refused: alone(upload, row.index, record),
+        held: None,
+    }
+}
+
+/// Two signed entries at one index: whichever of them is right, the log was forked.
+pub(crate) fn fork(upload: &Upload<'_>, record: &Record<'_>, row: &Row) -> Refusal {
     Refusal {
         status: StatusCode::UNPROCESSABLE_ENTITY,
         code: "fork",
@@ -205,7 +236,8 @@ pub(crate) fn admit(
     let fresh = upload.records.get(repeated..).unwrap_or(&[]);
     let mut rows = Vec::with_capacity(fresh.len());
     let mut hours = BTreeMap::new();
-    let mut placed = Vec::new();
+    let mut placed: Vec<Placed> = Vec::new();
+    let mut newest = None;
     for record in fresh {
         let index = chain.size();
         match chain.apply(record.entry, record.payload) {
@@ -216,6 +248,7 @@ pub(crate) fn admit(
                 if let Some(Control::Clock(event)) = &applied.control {
                     placed.extend_from_slice(&event.placed);
                 }
+                newest = Some((index, applied.entry.clock));
                 rows.push(new_row(record, &applied));
             }
             Err(rejection) => {
@@ -241,7 +274,17 @@ pub(crate) fn admit(
         .iter()
         .map(|placed| placement(placed, &chain))
         .collect();
-    let (note, cosigned_s) = cosign(covered, head.log.cosigned_s, cosigner, now_ms);
+    // The newest entry alone: a gateway whose clock was ahead for a while gets its entries in with
+    // the ones after.
+    let ahead = newest.map_or(Ok(()), |(index, sealed)| match sealed.status {
+        ClockStatus::Ntp | ClockStatus::Gnss => clock::check_ahead(sealed.unix_ms, index, now_ms),
+        ClockStatus::Unset | ClockStatus::FreeRunning => Ok(()),
+    });
+    let cosigned = ahead.and_then(|()| cosign(covered, head.log.cosigned_s, cosigner, now_ms));
+    let (note, cosigned_s) = match cosigned {
+        Ok(cosigned) => cosigned,
+        Err(doubt) => return Verdict::Doubtful(doubt),
+    };
     let append = Append {
         log: head.log.log,
         old_size: head.log.size,
@@ -250,6 +293,7 @@ pub(crate) fn admit(
         chain: chain.encode(),
         rows,
         hours: encode_hours(hours),
+        replaced: Vec::new(),
         merge: merge_hours,
         placements,
         note: note.to_bytes(),
@@ -257,22 +301,17 @@ pub(crate) fn admit(
         trail: head.trail_ms.div_euclid(HOUR_MS) != now_ms.div_euclid(HOUR_MS),
         now_ms,
     };
-    Verdict::Enters {
-        append: Box::new(append),
-        placed,
-    }
+    Verdict::Enters(Box::new(append))
 }
 
-/// Makes the cosigned note, and the second it states: now, but never before the last one, so that
-/// a clock that went back cannot make a later tree look older than an earlier one.
+/// Makes the cosigned note, and the second it states: now, or none.
 pub(crate) fn cosign(
     covered: &Covered,
     last_s: u64,
     cosigner: &Cosigner,
     now_ms: i64,
-) -> (Note, u64) {
-    let now_s = u64::try_from(now_ms / 1000).unwrap_or(0);
-    let cosigned_s = now_s.max(last_s);
+) -> Result<(Note, u64), Doubt> {
+    let cosigned_s = clock::second_to_cosign(now_ms, last_s)?;
     // Only the line that was verified: others may be stale, foreign or many.
     let log_line = covered
         .note
@@ -282,10 +321,8 @@ pub(crate) fn cosign(
     let log_line = log_line
         .cloned()
         .expect("`Checkpoint::open` found the log's signature");
-    (
-        cosigner.cosign(&covered.note.text, log_line, cosigned_s),
-        cosigned_s,
-    )
+    let note = cosigner.cosign(&covered.note.text, log_line, cosigned_s);
+    Ok((note, cosigned_s))
 }
 
 /// One entry as the store keeps it.

@@ -1,8 +1,10 @@
 //! `POST /v1/enrol`: a log enters by a code that works once. No key is accepted unknown.
 
+use std::net::SocketAddr;
+
 use axum::Json;
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{ConnectInfo, State};
 use axum::http::{HeaderMap, StatusCode};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -18,6 +20,8 @@ use store::{Append, Enrol, Enrolled, LogId, LogRef};
 
 use crate::admission::{self, Covered};
 use crate::answer::Answer;
+use crate::clock::Doubt;
+use crate::limits::peer_of;
 use crate::server::Collector;
 
 /// What a gateway sends.
@@ -49,25 +53,39 @@ pub(crate) struct Response {
 
 /// The largest enrolment: a genesis entry is below 1 KiB.
 const MOST_BYTES: usize = 64 << 10;
-/// All enrolments count as one log, so that guessing codes is slow.
-const EVERYBODY: LogId = LogId([0; 32]);
 
 pub(crate) async fn enrol(
     State(collector): State<Collector>,
+    ConnectInfo(address): ConnectInfo<SocketAddr>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<Response>, Answer> {
+    // Guessing codes is slow for each peer, and nobody else waits for it. Taken before the work, so
+    // that many at once count too, and given back unless it was the peer that failed.
+    let peer = peer_of(address.ip());
     collector
         .enrolments
-        .take(EVERYBODY, collector.clock.now_ms())
-        .map_err(Answer::too_many)?;
-    let body = collector.read_body(&headers, body, MOST_BYTES).await?;
-    let request: Request = serde_json::from_slice(&body)
-        .map_err(|error| Answer::bad_request("enrolment", format!("enrolment: {error}")))?;
-    collector.enrol(&request).await.map(Json)
+        .take(peer, collector.clock.now_ms())
+        .map_err(|after_s| Answer::Later {
+            status: StatusCode::TOO_MANY_REQUESTS,
+            after_s,
+            reason: format!("too many enrolments from {peer} were refused in the last minute"),
+        })?;
+    let outcome = collector.enrol_body(&headers, body).await;
+    if !matches!(outcome, Err(Answer::Refused { .. })) {
+        collector.enrolments.give_back(peer);
+    }
+    outcome.map(Json)
 }
 
 impl Collector {
+    async fn enrol_body(&self, headers: &HeaderMap, body: Body) -> Result<Response, Answer> {
+        let body = self.read_body(headers, body, MOST_BYTES).await?;
+        let request: Request = serde_json::from_slice(&body)
+            .map_err(|error| Answer::bad_request("enrolment", format!("enrolment: {error}")))?;
+        self.enrol(&request).await
+    }
+
     async fn enrol(&self, request: &Request) -> Result<Response, Answer> {
         let wrong = |field: &str, why: String| {
             Answer::bad_request("enrolment", format!("enrolment, `{field}`: {why}"))
@@ -170,7 +188,10 @@ impl Collector {
         })?;
         let token = URL_SAFE_NO_PAD.encode(random);
         let now_ms = self.clock.now_ms();
-        let (note, cosigned_s) = admission::cosign(covered, 0, &self.cosigner, now_ms);
+        let doubtful = |doubt: Doubt| doubt.answer(vkey.name());
+        let (note, cosigned_s) =
+            admission::cosign(covered, 0, &self.cosigner, now_ms).map_err(doubtful)?;
+        self.watch.check(&*self.clock).map_err(doubtful)?;
         let genesis = Append {
             log,
             old_size: 0,
@@ -179,6 +200,7 @@ impl Collector {
             chain: chain.encode(),
             rows: vec![row],
             hours: Vec::new(),
+            replaced: Vec::new(),
             merge: admission::merge_hours,
             placements: Vec::new(),
             note: note.to_bytes(),

@@ -8,10 +8,12 @@ use axum::extract::{Path, State};
 use axum::http::header::{AUTHORIZATION, CONTENT_LENGTH};
 use axum::http::{HeaderMap, StatusCode};
 use bytes::Bytes;
+use evidence::hash::Origin;
+use evidence::wire::{Record, Upload};
 use serde::{Deserialize, Serialize};
 use store::{Appended, Head, LogId, LogRef, Row};
 
-use crate::admission::{self, Refusal, Verdict};
+use crate::admission::{self, Covered, Differs, Refusal, Verdict};
 use crate::answer::{Answer, error_chain};
 use crate::placing;
 use crate::replay::{self, ReplayError};
@@ -136,18 +138,13 @@ impl Collector {
             Verdict::Known => Ok(Some(
                 self.ack(log, head.log.size, &head.note, now_ms).await?,
             )),
-            Verdict::Enters { mut append, placed } => {
-                if !placed.is_empty() {
-                    let hours = placing::hours_of_placed(
-                        &self.store,
-                        log,
-                        append.old_size,
-                        &append.rows,
-                        &placed,
-                    )
-                    .await?;
-                    append.hours.extend(admission::encode_hours(hours));
-                }
+            Verdict::Doubtful(doubt) => Err(doubt.answer(&head.log.origin)),
+            Verdict::Enters(mut append) => {
+                // After the time was taken: a step before it is seen here.
+                self.watch
+                    .check(&*self.clock)
+                    .map_err(|doubt| doubt.answer(&head.log.origin))?;
+                placing::settle(&self.store, &mut append).await?;
                 // The commit point. Before it nothing of this upload exists: killed here, the
                 // gateway gets no answer and sends the same bytes again. The transaction compares
                 // and swaps the head, so of two uploads at this size only one commits, whichever
@@ -199,13 +196,18 @@ impl Collector {
                 .await?;
             let skip = usize::try_from(at - old).unwrap_or(usize::MAX);
             let rest = upload.records.get(skip..).unwrap_or(&[]).to_vec();
-            let part = evidence::wire::Upload {
+            let part = Upload {
                 old: at,
                 note: upload.note,
                 records: rest,
             };
-            if let Err(refusal) = admission::repeats(&part, &held) {
-                return Ok(Err(refusal));
+            match admission::repeats(&part, &held) {
+                Ok(()) => {}
+                Err(Differs::Payload(refusal)) => return Ok(Err(refusal)),
+                Err(Differs::Entry(record, row)) => {
+                    let refusal = self.differs(&part, &covered, head, &record, row).await?;
+                    return Ok(Err(refusal));
+                }
             }
             at = match held.last() {
                 Some(row) => row.index + 1,
@@ -240,6 +242,30 @@ impl Collector {
             tracing::error!(error = %panicked, "The check of an upload died");
             Answer::Failed
         })
+    }
+
+    /// What an entry is that differs from the held one: of a fork only if the log signed it, or
+    /// signed another root over what is held; a damaged byte proves nothing.
+    async fn differs(
+        &self,
+        upload: &Upload<'_>,
+        covered: &Covered,
+        head: &Head,
+        record: &Record<'_>,
+        row: &Row,
+    ) -> Result<Refusal, Answer> {
+        let origin = Origin::parse(&head.log.origin).map_err(|error| broken(head, &error))?;
+        let keys = placing::entry_keys(&self.store, head.log.log).await?;
+        if admission::is_signed(record.entry, row.index, &origin, &keys) {
+            return Ok(admission::fork(upload, record, row));
+        }
+        if covered.checkpoint.size <= head.log.size {
+            let ours = placing::root_at(&self.store, head.log.log, covered.checkpoint.size).await?;
+            if ours != covered.checkpoint.root {
+                return Ok(admission::other_root(covered, ours, &head.note));
+            }
+        }
+        Ok(admission::damaged(upload, record, row))
     }
 
     /// Puts refused material away and makes the answer of it.

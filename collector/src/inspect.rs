@@ -2,18 +2,20 @@
 //!
 //! What it finds is damage: every rule held when the entries came in. It changes nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use evidence::aggregate::HourAggregate;
+use evidence::chain::Applied;
 use evidence::checkpoint::Checkpoint;
-use evidence::control::Control;
+use evidence::control::{Control, Placed};
 use evidence::cosignature::verify_cosignature;
 use evidence::hash::Hash;
 use evidence::note::{Note, Vkey};
-use store::{Head, LogRef, Store, StoreError};
+use evidence::wire::Record;
+use store::{Head, LogRef, Placement, Row, Store, StoreError};
 
-use crate::admission::{Hours, add_hours, new_row_kind};
-use crate::placing::hours_of_placed;
+use crate::admission::{Hours, add_hours, new_row, new_row_kind};
+use crate::placing::{Again, StreamHour, hours_of, span_of};
 use crate::replay::{Replay, ReplayError};
 
 /// What a log's inspection found.
@@ -63,6 +65,12 @@ struct Inspection<'a> {
     /// Roots that signed notes state, by size.
     stated: BTreeMap<u64, Vec<(String, Hash)>>,
     hours: Hours,
+    /// The hours whose segments did not come in the order of their time.
+    unordered: BTreeSet<StreamHour>,
+    /// Where the last segment of each stream ends.
+    ends: BTreeMap<u16, i64>,
+    /// Rows without a time so far.
+    untimed: BTreeMap<u64, Row>,
 }
 
 impl<'a> Inspection<'a> {
@@ -81,6 +89,9 @@ impl<'a> Inspection<'a> {
             found,
             stated,
             hours: Hours::new(),
+            unordered: BTreeSet::new(),
+            ends: BTreeMap::new(),
+            untimed: BTreeMap::new(),
         };
         new.note("the head's note", &head.note, cosigner);
         for trail in store.trail_notes(head.log.log, i64::MIN..i64::MAX).await? {
@@ -136,11 +147,10 @@ impl<'a> Inspection<'a> {
                 if let Some(segment) = &applied.segment {
                     add_hours(&mut self.hours, segment);
                 }
+                self.time(&row, &applied);
                 if let Some(Control::Clock(event)) = &applied.control {
-                    let (log, placed) = (self.head.log.log, &event.placed);
-                    let hours = hours_of_placed(self.store, log, row.index, &[], placed).await?;
-                    for (key, hour) in hours {
-                        self.hours.entry(key).or_default().merge(&hour);
+                    for placed in &event.placed {
+                        self.placed(placed, replay.tick_ms(placed.stream));
                     }
                 }
                 range.append(&applied.leaf);
@@ -159,11 +169,89 @@ impl<'a> Inspection<'a> {
                 self.found.damage.push(size);
             }
         }
+        for index in std::mem::take(&mut self.untimed)
+            .into_iter()
+            .filter(|(_index, row)| row.segment.is_some_and(|s| s.time_ms.is_some()))
+            .map(|(index, _row)| index)
+        {
+            let wrong = format!("entry {index}: it is stored with a time and has none");
+            self.found.damage.push(wrong);
+        }
         replay.end(self.head).map(|_chain| ())
+    }
+
+    /// Checks the stored time of a row that was sealed with one, and whether it follows.
+    fn time(&mut self, row: &Row, applied: &Applied) {
+        let record = Record {
+            entry: &row.entry,
+            payload: None,
+        };
+        let Some(segment) = new_row(&record, applied).segment else {
+            return;
+        };
+        let Some(span) = segment.time_ms else {
+            let row = Row {
+                payload: None,
+                ..row.clone()
+            };
+            self.untimed.insert(row.index, row);
+            return;
+        };
+        self.stored_time(row, span);
+        let end = self.ends.entry(segment.stream).or_insert(i64::MIN);
+        let follows = *end <= span.0;
+        *end = span.1.max(*end);
+        if !follows {
+            let hours = hours_of(span).map(|hour| (segment.stream, hour));
+            self.unordered.extend(hours);
+        }
+    }
+
+    /// Gives a range its time, as the clock event at this place of the log did.
+    fn placed(&mut self, placed: &Placed, tick_ms: u32) {
+        let placement = Placement {
+            stream: placed.stream,
+            from_index: placed.from,
+            to_index: placed.to,
+            shift: placed.shift,
+            tick_ms,
+        };
+        let ours = self
+            .untimed
+            .extract_if(placed.from..=placed.to, |_index, row| {
+                row.segment.is_some_and(|s| s.stream == placed.stream)
+            });
+        for (_index, row) in ours.collect::<Vec<_>>() {
+            let Some(span) = row.segment.and_then(|s| span_of(&s, &placement)) else {
+                continue;
+            };
+            self.stored_time(&row, span);
+            let end = self.ends.entry(placed.stream).or_insert(span.1);
+            *end = span.1.max(*end);
+            if row.kind == 1 {
+                let hours = hours_of(span).map(|hour| (placed.stream, hour));
+                self.unordered.extend(hours);
+            }
+        }
+    }
+
+    fn stored_time(&mut self, row: &Row, span: (i64, i64)) {
+        if row.segment.and_then(|segment| segment.time_ms) != Some(span) {
+            let wrong = format!("entry {}: its stored time is wrong", row.index);
+            self.found.damage.push(wrong);
+        }
     }
 
     /// Compares the stored aggregates with the ones computed again.
     async fn hours(&mut self) -> Result<(), StoreError> {
+        // By the rule of admission: merged in order of time, from the rows just checked.
+        let unordered = std::mem::take(&mut self.unordered);
+        self.hours
+            .retain(|key, _hour| !unordered.contains(&(key.stream, key.hour)));
+        let mut again = Again::new(self.store, self.head.log.log, self.head.log.size, &[]);
+        for key in unordered {
+            self.hours.extend(again.hour(key, &[]).await?);
+        }
         let stored = self
             .store
             .hours_of_log(self.head.log.log, i64::MIN..i64::MAX)

@@ -101,6 +101,13 @@ impl<'a> Replay<'a> {
         Ok(done)
     }
 
+    /// The tick length of a stream, in milliseconds; 0 if there was none of this number.
+    pub(crate) fn tick_ms(&self, stream: u16) -> u32 {
+        let chain = self.chain.as_ref();
+        let state = chain.and_then(|chain| chain.stream(stream));
+        state.map_or(0, |stream| stream.tick_ms)
+    }
+
     /// The chain after all steps, if it leads to the head's root.
     pub(crate) fn end(self, head: &Head) -> Result<Chain, ReplayError> {
         let chain = self

@@ -1,6 +1,6 @@
 //! The daemon: what is shared, which address does what, and how it starts and stops.
 
-use std::net::TcpListener;
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,12 +10,12 @@ use axum::routing::{get, post};
 use axum_server::Handle;
 use axum_server::tls_rustls::{RustlsConfig, from_tcp_rustls};
 use hyper_util::rt::TokioTimer;
-use store::{Store, StoreError};
+use store::{LogId, Store, StoreError};
 use tokio::sync::Semaphore;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::answer::Answer;
-use crate::clock::Clock;
+use crate::clock::{Clock, ClockWatch};
 use crate::config::{Config, ConfigError, Limits};
 use crate::cosigner::{Cosigner, CosignerError};
 use crate::limits::Rates;
@@ -28,10 +28,12 @@ pub(crate) struct Collector {
     pub(crate) store: Store,
     pub(crate) cosigner: Arc<Cosigner>,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) watch: Arc<ClockWatch>,
     pub(crate) limits: Limits,
-    pub(crate) rates: Arc<Rates>,
-    pub(crate) live_rates: Arc<Rates>,
-    pub(crate) enrolments: Arc<Rates>,
+    pub(crate) rates: Arc<Rates<LogId>>,
+    pub(crate) live_rates: Arc<Rates<LogId>>,
+    /// Refused enrolments, by peer.
+    pub(crate) enrolments: Arc<Rates<IpAddr>>,
     pub(crate) uploads: Arc<Semaphore>,
 }
 
@@ -67,11 +69,14 @@ const STOP: Duration = Duration::from_secs(10);
 const IDLE: Duration = Duration::from_secs(370);
 /// 2025-01-01T00:00Z.
 const EARLIEST_MS: i64 = 1_735_689_600_000;
-/// Enrolments per minute, from everybody.
+/// Refused enrolments of one peer per minute.
 const ENROLMENTS_PER_MINUTE: u32 = 60;
 
 /// Runs the collector on a listener until `shutdown` is ready, then lets requests under way end
 /// (10 s at most) and closes the store.
+///
+/// If the clock is set by more than a minute while it runs, nothing is cosigned until a restart:
+/// uploads and `/healthz` are answered 503, and the log has it as `error`.
 ///
 /// # Errors
 ///
@@ -107,6 +112,7 @@ pub async fn serve(
         store: store.clone(),
         cosigner: Arc::new(cosigner),
         clock: Arc::clone(&clock),
+        watch: Arc::new(ClockWatch::new(&*clock)),
         limits: config.limits,
         rates: Arc::new(Rates::new(config.limits.uploads_per_minute)),
         live_rates: Arc::new(Rates::new(config.limits.uploads_per_minute)),
@@ -124,7 +130,8 @@ pub async fn serve(
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(IDLE);
-    let serving = server.serve(router(collector).into_make_service());
+    let serving =
+        server.serve(router(collector).into_make_service_with_connect_info::<SocketAddr>());
     let stopping = async {
         shutdown.await;
         tracing::info!("Stopping: requests under way may end");
@@ -200,8 +207,12 @@ fn router(collector: Collector) -> Router {
         .with_state(collector)
 }
 
-/// Whether the collector can do its work: 200 if the store answers.
+/// Whether the collector can do its work: 200 if the store answers and the clock was not set.
 async fn health(State(collector): State<Collector>) -> Result<&'static str, Answer> {
     collector.store.ping().await?;
+    collector
+        .watch
+        .check(&*collector.clock)
+        .map_err(|doubt| Answer::busy(doubt.after_s, &doubt.reason))?;
     Ok("ok\n")
 }

@@ -56,9 +56,13 @@ pub struct Append {
     pub rows: Vec<NewRow>,
     /// Hourly aggregates of the rows, to be merged into what is there.
     pub hours: Vec<Hour>,
+    /// Hourly aggregates that take the place of what is there, because merging would be wrong: made
+    /// of every segment of their hour, as the store has them at `old_size` and the rows bring them.
+    /// No key stands here and in `hours`.
+    pub replaced: Vec<Hour>,
     /// How two encoded aggregates become one.
     pub merge: Merge,
-    /// Earlier segments that get their time by one of the rows.
+    /// Segments without a time, earlier ones or of `rows`, that get theirs by one of the rows.
     pub placements: Vec<Placement>,
     /// The checkpoint of `new_size` with the log's signature and the collector's cosignature.
     pub note: Vec<u8>,
@@ -166,6 +170,14 @@ macro_rules! apply_append {
             $conn
                 .merge_hours(append.log, &append.hours, append.merge)
                 .await?;
+            // What is stored cannot have changed since the caller read it: the head had not moved.
+            $conn
+                .merge_hours(
+                    append.log,
+                    &append.replaced,
+                    |_stored, new| Ok(new.to_vec()),
+                )
+                .await?;
             $crate::append::Appended::At(append.new_size)
         } else {
             let head: Option<(i64, i64)> = sqlx::query_as(
@@ -180,14 +192,16 @@ macro_rules! apply_append {
     }};
 }
 
-/// Moves the time of a range of segments.
+/// Gives a range of segments its time. A segment that has one keeps it: what was sealed with a time
+/// is not moved afterwards, and of two clock events that place it the first one counts.
 macro_rules! place {
     ($conn:ident, $log:expr, $placement:expr) => {{
         let (log, placement): ($crate::LogRef, &$crate::Placement) = ($log, $placement);
         sqlx::query(
             "UPDATE segments SET from_ms = (first_tick + $1) * $2, \
              to_ms = (first_tick + ticks + $1) * $2 \
-             WHERE site_id = $3 AND log_id = $4 AND idx BETWEEN $5 AND $6 AND stream = $7",
+             WHERE site_id = $3 AND log_id = $4 AND idx BETWEEN $5 AND $6 AND stream = $7 \
+             AND from_ms IS NULL",
         )
         .bind(placement.shift)
         .bind(i64::from(placement.tick_ms))

@@ -10,7 +10,10 @@ use crate::error::{StoreError, is_conflict};
 use crate::ids::sha256;
 
 /// All migrations, oldest first; the version of one is its position, from 1.
-const MIGRATIONS: &[&str] = &[include_str!("../migrations/0001_first.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../migrations/0001_first.sql"),
+    include_str!("../migrations/0002_trail_by_size.sql"),
+];
 
 /// Codes of PostgreSQL when two sessions make the same table at once: unique violation in the
 /// catalogue, duplicate table. The loser starts again and finds the work done.

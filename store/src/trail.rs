@@ -47,12 +47,13 @@ impl Store {
         })
     }
 
-    /// Returns the newest trail note of a log.
+    /// Returns the newest trail note of a log: of the largest size. A tree that is larger is younger,
+    /// whatever clock its note was made by; of one size, the note kept last has the most cosignatures.
     pub async fn newest_trail_note(&self, log: LogRef) -> Result<Option<TrailNote>, StoreError> {
         let raw: Option<(i64, i64, Vec<u8>)> = reading!(self, "newest trail note", |conn| {
             sqlx::query_as(
                 "SELECT at_ms, size, note FROM trail WHERE site_id = $1 AND log_id = $2 \
-                 ORDER BY at_ms DESC, size DESC LIMIT 1",
+                 ORDER BY size DESC, at_ms DESC LIMIT 1",
             )
             .bind(log.site.0)
             .bind(&log.log.0[..])

@@ -120,12 +120,18 @@ impl Serving {
 
 /// A client that trusts the certificate in a directory and nothing else.
 pub(crate) fn client(directory: &std::path::Path) -> Client {
+    client_at(directory, [127, 0, 0, 1])
+}
+
+/// The same, from another address of this machine.
+pub(crate) fn client_at(directory: &std::path::Path, from: [u8; 4]) -> Client {
     // Installed by the first test of a process; the others find it there.
     let _second = rustls::crypto::ring::default_provider().install_default();
     let pem = std::fs::read(directory.join("tls.crt")).unwrap();
     let certificate = reqwest::Certificate::from_pem(&pem).unwrap();
     Client::builder()
         .tls_certs_only([certificate])
+        .local_address(std::net::IpAddr::from(from))
         .no_proxy()
         .build()
         .unwrap()

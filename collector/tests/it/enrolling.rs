@@ -77,6 +77,36 @@ fn an_unknown_code_and_a_wrong_secret_are_refused_alike() {
 }
 
 #[test]
+fn guessing_codes_slows_the_guesser_down_and_nobody_else() {
+    crate::bed::on_sqlite(async |bed| {
+        let serving = bed.serve();
+        let edge = Edge::new("example.com/gw/1");
+        let code = bed.code().await;
+        // What succeeds costs nothing, however often.
+        for _ in 0..70 {
+            assert_eq!(edge.enrol(&serving, &code).await.status(), 200);
+        }
+        let mut guess = edge.enrolment(&code);
+        guess["mac"] = "00".repeat(32).into();
+        for _ in 0..60 {
+            assert_eq!(post(&serving, &guess).await.0, 403);
+        }
+        let refused = edge.enrol(&serving, &code).await;
+        assert_eq!(refused.status(), 429);
+        assert_eq!(refused.headers()["retry-after"], "2");
+        let (_, _, reason) = refusal(refused).await;
+        assert!(reason.contains("127.0.0.1"), "{reason}");
+        let url = format!("https://localhost:{}/v1/enrol", serving.address.port());
+        let neighbour = crate::bed::client_at(&bed.directory, [127, 0, 0, 2]);
+        let request = neighbour.post(url).json(&edge.enrolment(&code));
+        assert_eq!(request.send().await.unwrap().status(), 200);
+        bed.clock.set(NOW + 1000);
+        assert_eq!(edge.enrol(&serving, &code).await.status(), 200);
+        serving.stop().await;
+    });
+}
+
+#[test]
 fn an_expired_code_is_refused() {
     crate::bed::on_sqlite(async |bed| {
         let serving = bed.serve();

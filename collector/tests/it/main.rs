@@ -8,9 +8,11 @@
 
 mod bed;
 mod checks;
+mod clocks;
 mod commands;
 mod edge;
 mod enrolling;
+mod hours;
 mod killed;
 mod limits;
 mod live;

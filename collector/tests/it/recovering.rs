@@ -42,6 +42,7 @@ on_both! {
             chain: b"a snapshot of another version".to_vec(),
             rows: vec![row],
             hours: Vec::new(),
+            replaced: Vec::new(),
             merge: |_stored, _later| Err("there is nothing to merge".to_owned()),
             placements: Vec::new(),
             note: edge.note_at(2),

@@ -42,6 +42,62 @@ on_both! {
     }
 }
 
+#[test]
+fn a_damaged_byte_in_a_repeated_entry_is_no_fork() {
+    crate::bed::on_sqlite(async |bed| {
+        let serving = bed.serve();
+        let mut edge = Edge::enrolled(bed, &serving).await;
+        edge.seal_data(&[1, 2, 3]);
+        let first = edge.deliver(&serving, 1, 3).await;
+        edge.seal_data(&[4]);
+        let log = located(bed, &edge).await;
+        let entry = edge.entries[2].0.clone();
+        // Under the checkpoint of what is held, and of what comes next.
+        for to in [3, 4] {
+            for at in [1, entry.len() / 2, entry.len() - 1] {
+                edge.entries[2].0[at] ^= 1;
+                let changed = edge.entries[2].0.clone();
+                edge.entries[2].0.clone_from(&entry);
+                let note = edge.note_at(to);
+                edge.entries[2].0 = changed;
+                let upload = edge.upload_with(1, to, &note);
+                edge.entries[2].0.clone_from(&entry);
+                let (status, code, reason) = refusal(edge.send(&serving, upload).await).await;
+                assert_eq!((status, &*code), (400, "damaged"), "{to} {at}: {reason}");
+                assert!(reason.contains("entry 2"), "{reason}");
+            }
+        }
+        let kept = bed.store.quarantined(log, 99).await.unwrap();
+        assert!(kept.iter().all(|kept| kept.code == "damaged"));
+        // An entry of the log put where another one stands is damage too: it names its own place.
+        let moved = [edge.entries[2].clone(), edge.entries[1].clone()];
+        let records = moved.iter().map(|(entry, payload)| Record {
+            entry,
+            payload: Some(payload),
+        });
+        let note = edge.note_at(3);
+        let upload = Upload {
+            old: 1,
+            note: &note,
+            records: records.collect(),
+        };
+        let response = edge.send(&serving, upload.encode().unwrap()).await;
+        assert_eq!(refusal(response).await.1, "damaged");
+        // But who signs another root over what is held has forked the log, damaged byte or not.
+        edge.entries[2].0[entry.len() - 1] ^= 1;
+        let forked = edge.upload_with(1, 3, &edge.note_of(3, Hash([5; 32])));
+        edge.entries[2].0.clone_from(&entry);
+        let (status, code, reason) = refusal(edge.send(&serving, forked).await).await;
+        assert_eq!((status, &*code), (422, "fork"));
+        assert!(reason.contains("states root"), "{reason}");
+        // The same bytes whole are welcome.
+        assert_eq!(edge.deliver(&serving, 1, 3).await, first);
+        edge.deliver(&serving, 1, 4).await;
+        assert_whole(bed, &edge).await;
+        serving.stop().await;
+    });
+}
+
 /// A wrong upload: what it is, its bytes, and the status, code and words it must be refused with.
 type Wrong = (&'static str, Vec<u8>, u16, &'static str, &'static str);
 

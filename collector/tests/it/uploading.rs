@@ -128,6 +128,7 @@ on_both! {
             placed: vec![Placed { stream: 0, from: 3, to: 4, shift }],
             note: "the network came up".to_owned(),
         }));
+        bed.clock.set(NOW + 7_300_000);
         edge.deliver(&serving, 4, 6).await;
         assert_eq!(good().await, vec![(NOW / 3_600_000, 2), (NOW / 3_600_000 + 2, 7)]);
         let rows = bed.store.rows(log, 3..5, 9, false).await.unwrap();
@@ -137,42 +138,6 @@ on_both! {
         assert_whole(bed, &edge).await;
         serving.stop().await;
     }
-}
-
-#[test]
-fn a_cosignature_never_goes_back_in_time_and_a_trail_note_is_kept_an_hour() {
-    crate::bed::on_sqlite(async |bed| {
-        let serving = bed.serve();
-        let mut edge = Edge::enrolled(bed, &serving).await;
-        let mut times = Vec::new();
-        let mut trails = Vec::new();
-        let mut from = 1;
-        for at in [
-            NOW + 60_000,
-            NOW + 30_000,
-            NOW + 120_000,
-            NOW + 3_600_000,
-            NOW + 3_700_000,
-        ] {
-            bed.clock.set(at);
-            edge.seal_data(&[1]);
-            let ack = edge.deliver(&serving, from, edge.entries.len()).await;
-            from = edge.entries.len();
-            times.push(cosigned_s(bed, &ack) - FIRST_TICK);
-            trails.push(ack.trail.unwrap());
-        }
-        assert_eq!(times, vec![60, 60, 120, 3600, 3700]);
-        trails.dedup();
-        assert_eq!(trails.len(), 2);
-        let kept = bed
-            .store
-            .trail_notes(located(bed, &edge).await, 0..i64::MAX)
-            .await
-            .unwrap();
-        let kept: Vec<_> = kept.iter().map(|note| note.at_ms - NOW).collect();
-        assert_eq!(kept, vec![0, 3_600_000]);
-        serving.stop().await;
-    });
 }
 
 #[test]

@@ -168,6 +168,46 @@ on_both! {
         assert_eq!(bed.store.trail_notes_by_size(log, 3, u64::MAX).await.unwrap(), vec![witnessed]);
     }
 
+    async fn the_newest_trail_note_is_that_of_the_largest_tree_whatever_the_clock_said(bed: &Bed) {
+        let log = bed.log("example.com/gw/1").await;
+        let kept = |at_ms, size, note: &[u8]| TrailNote { at_ms, size, note: note.to_vec() };
+        let ahead = kept(NOW + 315_000_000_000, 2, b"in 2036");
+        let right = kept(NOW, 3, b"the next one, at the right time");
+        let witnessed = kept(NOW + 1, 3, b"cosigned once more");
+        for note in [&ahead, &witnessed, &right] {
+            bed.store.keep_trail_note(log, note).await.unwrap();
+        }
+        assert_eq!(bed.store.newest_trail_note(log).await.unwrap(), Some(witnessed));
+    }
+
+    async fn aggregates_made_again_take_the_place_of_the_stored_ones(bed: &Bed) {
+        let log = bed.log("example.com/gw/1").await;
+        let mut first = append(log, 1, 1);
+        first.hours = vec![hour(0, 10, 5), hour(0, 11, 6)];
+        bed.append(&first).await;
+        let mut second = append(log, 2, 1);
+        second.hours = vec![hour(0, 11, 1)];
+        second.replaced = vec![hour(0, 10, 2), hour(1, 10, 3)];
+        bed.append(&second).await;
+        let stored = bed.store.hours_of_log(log, 0..99).await.unwrap();
+        assert_eq!(stored, vec![hour(0, 10, 2), hour(0, 11, 7), hour(1, 10, 3)]);
+    }
+
+    async fn a_segment_that_has_a_time_is_not_moved_by_a_clock_event(bed: &Bed) {
+        let log = bed.log("example.com/gw/1").await;
+        bed.append(&append(log, 1, 1)).await;
+        let mut event = append(log, 2, 1);
+        event.rows[0].segment.as_mut().unwrap().time_ms = None;
+        let place = |shift| Placement { stream: 3, from_index: 1, to_index: 2, shift, tick_ms: 500 };
+        event.placements = vec![place(1000), place(2000)];
+        bed.append(&event).await;
+        let rows = bed.store.rows(log, 1..3, 9, false).await.unwrap();
+        let times: Vec<_> = rows.iter().map(|row| row.segment.unwrap().time_ms).collect();
+        let sealed = Some((NOW + 60_000, NOW + 120_000));
+        // (120 + 1000) * 500, by the first of the two.
+        assert_eq!(times, vec![sealed, Some((560_000, 590_000))]);
+    }
+
     async fn a_clock_event_gives_earlier_segments_their_time(bed: &Bed) {
         let log = bed.log("example.com/gw/1").await;
         let mut unplaced = append(log, 1, 3);

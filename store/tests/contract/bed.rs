@@ -78,6 +78,7 @@ pub(crate) fn append(log: LogRef, old: u64, count: u64) -> Append {
         chain: format!("chain at {new}").into_bytes(),
         rows: (old..new).map(row).collect(),
         hours: Vec::new(),
+        replaced: Vec::new(),
         merge: add,
         placements: Vec::new(),
         note: format!("note at {new}").into_bytes(),
