@@ -1,7 +1,9 @@
 //! Exact hourly aggregates: what screens and previews are made of.
 //!
-//! They are rebuilt from segments at any time and never proof of anything. Sums are integers, so the
-//! order of merging does not matter.
+//! They are rebuilt from segments at any time and never proof of anything. The aggregate of an hour is
+//! that of its segments, merged in the order of their time: by begin, those with the same begin by
+//! index. Counts, sum, smallest and largest value are the same in any order; the advances and resets
+//! of a register are not, see [`HourAggregate::merge`].
 
 use std::collections::BTreeMap;
 
@@ -50,8 +52,16 @@ impl HourAggregate {
         self.counts.get(&0).copied().unwrap_or(0)
     }
 
-    /// Adds what another part of the same hour says. Parts may come in any order; the step between two
-    /// parts of a register is added when they join.
+    /// Adds what another part of the same hour says.
+    ///
+    /// The step between two parts of a register is added when they join: from the last good reading
+    /// of the earlier part to the first of the later one. It is counted in [`Self::rises`] or
+    /// [`Self::resets`] and cannot be taken out again. So, for registers, either part may be `self`,
+    /// but nothing that belongs between the two, or inside one of them, may be merged later: parts
+    /// are merged in the order of their time, each one when all before it are in. Runs of parts may
+    /// be joined first and then merged. Whoever gets a part that begins before the end of what is
+    /// merged already (segments placed by a clock event, a clock that was set back) makes the hour
+    /// again from all its segments.
     pub fn merge(&mut self, other: &Self) {
         for (code, count) in &other.counts {
             *self.counts.entry(*code).or_default() += count;
@@ -212,5 +222,55 @@ fn accumulate(
         if code == 0 {
             hour.good_value(ms, *value, register);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::HourAggregate;
+
+    fn part(readings: &[(i64, i64)]) -> HourAggregate {
+        let mut part = HourAggregate::default();
+        for (ms, value) in readings {
+            part.good_value(*ms, *value, true);
+        }
+        part
+    }
+
+    fn merged(parts: &[&[(i64, i64)]]) -> HourAggregate {
+        let mut all = HourAggregate::default();
+        for readings in parts {
+            all.merge(&part(readings));
+        }
+        all
+    }
+
+    #[test]
+    fn parts_merged_in_order_of_time_are_the_whole_however_they_are_grouped() {
+        let readings = [(0, 5), (1, 9), (2, 3), (3, 3), (4, 8), (5, 1)];
+        let whole = part(&readings);
+        assert_eq!((whole.rises, whole.resets), (9, 2));
+        for one in 0..=readings.len() {
+            for two in one..=readings.len() {
+                let [a, b, c] = [&readings[..one], &readings[one..two], &readings[two..]];
+                assert_eq!(merged(&[a, b, c]), whole, "{one} {two}");
+                let mut late = merged(&[b, c]);
+                late.merge(&part(a));
+                assert_eq!(late, whole, "{one} {two}, the run of the last two first");
+            }
+        }
+    }
+
+    #[test]
+    fn a_part_that_comes_after_its_neighbours_have_joined_is_not_counted_right() {
+        let [a, b, c] = [[(0, 5)], [(1, 3)], [(2, 8)]];
+        let right = merged(&[&a, &b, &c]);
+        assert_eq!((right.rises, right.resets), (5, 1));
+        let wrong = merged(&[&a, &c, &b]);
+        assert_ne!((wrong.rises, wrong.resets), (5, 1));
+        assert_eq!(
+            (wrong.sum, wrong.min, wrong.max),
+            (right.sum, right.min, right.max)
+        );
     }
 }
