@@ -1,8 +1,7 @@
 //! The text that explains a bundle to somebody who has nothing but the file.
 
-/// `README.txt` of every bundle.
-pub const README: &str = "\
-Fieldseal evidence bundle
+/// `README.txt` of every bundle. A test of the verifier runs the commands of its last section.
+pub const README: &str = r#"Fieldseal evidence bundle
 =========================
 
 This archive holds sealed measurement readings and what is needed to check them without trusting
@@ -21,21 +20,32 @@ plan.toml must be the registered monitoring plan on your own disk. The copy in h
 
 What is inside, for each log (a log is everything one gateway sealed):
 
-  origin         the log's name; the folder is its SHA-256:    printf '%s' \"$(cat origin)\" | sha256sum
-  checkpoint     a C2SP signed note: name, number of entries N, Merkle root R, signature lines of the
-                 log and of its witnesses. An Ed25519 signature is over the text above the blank line.
+  origin         the log's name; its folder is named by the SHA-256 of it
+  checkpoint     a C2SP signed note: name, number of entries N, Merkle root R, and signature lines of
+                 the log and of its witnesses
+  range-start    the tree before the first entry in here, as subtree hashes
+  disclosure     A: every point is in here
   control/       the log's own story: keys, configurations, clock events; each entry with a C2SP
                  tlog-proof that leads to R
-  range-start    the tree before the first entry in here, as subtree hashes
+  blobs/         configurations too long for their entry
+  trail/         checkpoints of the same log as witnesses saw them, with their times
   entries.bin    the entries: 2 bytes of length (big-endian), then that many bytes of COSE_Sign1
   payload.bin    the readings: one column chunk per point and entry, in the order of the entries
-  trail/         checkpoints of the same log as witnesses saw them, with their times
 
-With ordinary tools:
+The leaf hash of an entry is SHA-256(00 | entry), a node is SHA-256(01 | left | right). The format is
+described in FORMAT.md of the crate `evidence`.
 
-  tar tvf THIS.tar                                  lists it; sha256sum THIS.tar names it
-  the leaf hash of an entry is SHA-256(00 | entry); a node is SHA-256(01 | left | right)
-  openssl pkeyutl -verify -pubin -inkey log.pem -rawin -in note-text -sigfile signature
+With ordinary tools, in an empty folder; KEY is the log's verification key from your own records:
 
-The format is described in FORMAT.md of the crate `evidence`.
-";
+  tar xf THIS.tar
+  cd logs/*
+  printf '%s' "$(cat origin)" | sha256sum
+  sed '/^$/,$d' checkpoint > text
+  grep -F "— $(cat origin) " checkpoint | cut -d ' ' -f 3 | base64 -d | tail -c 64 > signature
+  printf 'MCowBQYDK2VwAyEA' | base64 -d > key.der
+  printf '%s' 'KEY' | cut -d + -f 3- | base64 -d | tail -c 32 >> key.der
+  openssl pkeyutl -verify -pubin -keyform DER -inkey key.der -rawin -in text -sigfile signature
+
+The number printed by sha256sum is the folder's name, and openssl says `Signature Verified
+Successfully`: the log with this key stated the size and root in `text`.
+"#;

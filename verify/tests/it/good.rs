@@ -1,6 +1,9 @@
 //! Honest bundles are proven, and every count is the one that was put in.
 
-use crate::support::{Files, solar_day};
+use evidence::control::{Control, approval_message};
+use evidence::key::SigningKey;
+
+use crate::support::{FROM_MS, Files, Gateway, HOUR_MS, Site, TO_MS, solar_day, witnesses};
 
 #[test]
 fn a_day_with_everything_that_can_happen_to_an_honest_gateway_is_proven() {
@@ -31,4 +34,76 @@ fn a_day_with_everything_that_can_happen_to_an_honest_gateway_is_proven() {
         outcome.text
     );
     assert!(outcome.text.contains("This is not a verification opinion."));
+}
+
+#[test]
+fn a_configuration_too_long_for_its_entry_travels_beside_it_and_approvals_are_told() {
+    let witnesses = witnesses();
+    let approver = SigningKey::from_seed([200; 32]);
+    let mut gateway = Gateway::new("example.com/gw/0001", 1, FROM_MS - HOUR_MS);
+    let many = |config: &mut evidence::measurement::MeasurementConfig| {
+        for number in 0..60 {
+            let mut point = config.points[1].clone();
+            point.name = format!("spare.{number}");
+            config.points.push(point);
+        }
+    };
+    gateway.configure(many);
+    gateway.sample(FROM_MS + 2 * HOUR_MS, &witnesses);
+    for approved in [true, false] {
+        gateway.configure(|config| {
+            many(config);
+            config.points[6].decimals = if approved { 7 } else { 8 };
+        });
+        let index = gateway.size() - 1;
+        let leaf = *gateway.leaves.last().unwrap();
+        let key = if approved {
+            &approver
+        } else {
+            &SigningKey::from_seed([201; 32])
+        };
+        let signature = key.sign(&approval_message(&gateway.origin, index, &leaf));
+        gateway.control(Control::Approval {
+            index,
+            leaf,
+            key: key.public(),
+            signature,
+        });
+        gateway.sample(gateway.now_ms + 2 * HOUR_MS, &witnesses);
+    }
+    gateway.sample(TO_MS + HOUR_MS, &witnesses);
+    let mut site = Site::new(vec![gateway], witnesses);
+    site.close();
+    let mut files = Files::new(&site);
+    let approver_hex: String = approver
+        .public()
+        .bytes()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    files.python = false; // it does not judge approvals
+    files.extra.extend(["--approver".to_owned(), approver_hex]);
+    let outcome = files.check(&site.spec().write());
+    assert_eq!(outcome.exit, 0, "{}", outcome.failure());
+    let events = outcome.json["logs"][0]["events"].as_array().unwrap();
+    let changes: Vec<_> = events
+        .iter()
+        .filter(|event| event["changes_values"] == true)
+        .collect();
+    assert_eq!(changes.len(), 2);
+    assert!(changes[0]["approved_by"].is_string() && changes[1]["approved_by"].is_null());
+    assert!(
+        outcome
+            .text
+            .contains("decimals of deep.power 7 -> 8 (NOT APPROVED"),
+        "{}",
+        outcome.text
+    );
+    let mut without = Files::new(&site);
+    without.extra.truncate(4);
+    assert_eq!(
+        without.check(&site.spec().write()).exit,
+        0,
+        "both implementations read the body beside the entry"
+    );
 }
