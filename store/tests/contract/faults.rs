@@ -42,7 +42,12 @@ on_both! {
     async fn after_a_dropped_append_the_next_one_succeeds(bed: &Bed) {
         let log = bed.log("example.com/gw/1").await;
         assert!(drop_after(2, bed.store.append(&append(log, 1, 1))).await.is_none());
-        assert_eq!(bed.append(&append(log, 1, 2)).await, Appended::At(3));
+        // On a busy machine the engine may have been at its commit already: then that one counts.
+        let outcome = match bed.append(&append(log, 1, 2)).await {
+            Appended::HeadMoved { size: 2 } => bed.append(&append(log, 2, 1)).await,
+            other => other,
+        };
+        assert_eq!(outcome, Appended::At(3));
     }
 }
 
