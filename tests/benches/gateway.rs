@@ -19,6 +19,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
+use evidence::entry::Entry;
+use gateway::buffer::LogReader;
 use system_tests::modbus_server::{Image, ModbusServer};
 use system_tests::plant::machine_clock;
 use system_tests::processes::{self, Program, port_after};
@@ -40,6 +42,7 @@ struct Case {
     most_megabytes: f64,
     most_percent: Option<f64>,
     most_bytes_per_reading: Option<f64>,
+    most_megabytes_a_month: Option<f64>,
 }
 
 const CASES: [Case; 2] = [
@@ -49,6 +52,7 @@ const CASES: [Case; 2] = [
         most_megabytes: 12.0,
         most_percent: None,
         most_bytes_per_reading: Some(1.1),
+        most_megabytes_a_month: Some(150.0),
     },
     Case {
         devices: 50,
@@ -56,6 +60,7 @@ const CASES: [Case; 2] = [
         most_megabytes: 16.0,
         most_percent: Some(2.3),
         most_bytes_per_reading: None,
+        most_megabytes_a_month: None,
     },
 ];
 
@@ -228,13 +233,37 @@ impl Case {
             text,
             "  entries delivered   {entries:8}, from the start to the stop"
         )?;
+        let evidence = self
+            .evidence_per_reading(&directory.path().join("data/log"))
+            .await?;
         writeln!(
             text,
-            "  sent on the wire    {bytes:8.2} bytes per reading, TLS included{}; received {:.2}",
-            bar(bytes, self.most_bytes_per_reading),
-            exact(received) / readings
+            "  sealed              {evidence:8.2} bytes per reading: entry, payload, checkpoint{}",
+            bar(evidence, self.most_bytes_per_reading)
+        )?;
+        let month = (exact(sent) + exact(received)) / seconds * 30.0 * 86_400.0 / 1e6;
+        writeln!(
+            text,
+            "  on the wire         {bytes:8.2} bytes per reading sent, TLS and idle live lane included; \
+             {month:.0} MB a month both ways{}",
+            bar(month, self.most_megabytes_a_month)
         )?;
         Ok(text)
+    }
+
+    /// Bytes that the newest whole segment costs: the archive keeps them, and so does the wire.
+    async fn evidence_per_reading(&self, log: &Path) -> anyhow::Result<f64> {
+        let mut reader = LogReader::of_dir(log).await?;
+        let end = reader.bounds().1;
+        let rows = reader.rows(0, end, u32::MAX, usize::MAX).await?;
+        let whole = rows.iter().rev().find_map(|row| {
+            let signed = Entry::parse(&row.entry).ok()?;
+            let whole = signed.entry.ticks().is_some_and(|ticks| ticks.count == 60);
+            let payload = row.payload.as_ref().filter(|_| whole)?;
+            Some(row.entry.len() + payload.len() + row.checkpoint.len())
+        });
+        let bytes = whole.context("no whole segment was sealed")?;
+        Ok(exact(u64::try_from(bytes)?) / (f64::from(self.points()) * 60.0))
     }
 
     fn configuration(&self, collector: u16, meters: &[ModbusServer]) -> anyhow::Result<String> {

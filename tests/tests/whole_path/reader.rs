@@ -133,8 +133,15 @@ impl Reader {
             .0
             .get(self.address(bed, &rest))
             .bearer_auth(&self.token);
-        let answer = request.send().await.unwrap().error_for_status().unwrap();
-        answer.bytes().await.unwrap().to_vec()
+        let answer = request.send().await.unwrap();
+        let status = answer.status();
+        let bytes = answer.bytes().await.unwrap().to_vec();
+        assert!(
+            status.is_success(),
+            "{status}: {}",
+            String::from_utf8_lossy(&bytes)
+        );
+        bytes
     }
 
     /// Watches the live values.
