@@ -39,7 +39,7 @@ pub use failure::{Class, Failure, Problem};
 pub use open::LogVerifier;
 pub use partition::{GapFacts, StreamFacts};
 pub use pass::{Checked, Frames, Task, Tick};
-pub use times::{Bracket, TimeFacts, WIDTHS_S};
+pub use times::{Bracket, ClassRun, TimeFacts, WIDTHS_S};
 
 /// What the verifier brings for all logs of a project.
 #[derive(Debug, Clone)]

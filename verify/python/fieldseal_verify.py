@@ -29,6 +29,7 @@ def main():
     parser.add_argument("--max-delay-h", type=int, default=24)
     parser.add_argument("--gap-limit-percent", type=int, default=5)
     parser.add_argument("--decode", action="store_true", help="decode every value also beyond a month")
+    parser.add_argument("--processes", type=int, help="how many to use; by default all processors for large bundles")
     parser.add_argument("--json", action="store_true", help="print the verdict as JSON")
     args = parser.parse_args()
     try:

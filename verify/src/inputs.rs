@@ -51,6 +51,13 @@ impl Inputs {
             .with_context(|| format!("the policy {}", args.policy.display()))?;
         let collector = collector(args, &policy)?;
         let anchors = anchors(&args.anchor, &plan)?;
+        for anchor in &anchors {
+            anyhow::ensure!(
+                policy.logs().is_empty() || policy.logs().contains(anchor),
+                "the policy {} lists logs, but not this one of the plan with this key; add the line: log {anchor}",
+                args.policy.display()
+            );
+        }
         let (period, period_claimed) = period(args, &plan, source)?;
         let approvers = args
             .approver

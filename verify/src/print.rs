@@ -8,6 +8,8 @@ use crate::verdict::{LogVerdict, StreamVerdict, TimeVerdict, Verdict};
 
 /// Failures that are printed; the JSON has all.
 const MOST_FAILURES: usize = 30;
+/// Ranges of a weaker class that are printed.
+const MOST_RUNS: usize = 8;
 
 /// The whole text.
 pub(crate) fn text(verdict: &Verdict) -> String {
@@ -142,6 +144,7 @@ fn log_lines(out: &mut Lines, log: &LogVerdict, verdict: &Verdict) {
         ),
     );
     time_lines(out, &log.time);
+    class_lines(out, log);
     for event in &log.events {
         if matches!(event.kind, "key" | "genesis") {
             continue;
@@ -300,6 +303,26 @@ fn time_lines(out: &mut Lines, time: &TimeVerdict) {
         .map(|(name, ticks)| format!("{} {name}", percent(ticks, all)))
         .collect();
     out.line("", &classes.join(", "));
+}
+
+/// Where the class is below the best one reached, range by range.
+fn class_lines(out: &mut Lines, log: &LogVerdict) {
+    let best = log.class_runs.iter().map(|run| run.0).max();
+    let weaker = || log.class_runs.iter().filter(|run| Some(run.0) != best);
+    for (class, first, last, from_ms, to_ms) in weaker().take(MOST_RUNS) {
+        out.line(
+            "",
+            &format!(
+                "class {class} only: entries {first} to {last}, ticks up to {} to {}",
+                utc(*from_ms),
+                utc(*to_ms)
+            ),
+        );
+    }
+    let more = weaker().count().saturating_sub(MOST_RUNS);
+    if more > 0 {
+        out.line("", &format!("and {more} more ranges; --json lists them"));
+    }
 }
 
 fn hand_overs(out: &mut Lines, verdict: &Verdict) {

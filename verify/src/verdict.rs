@@ -133,6 +133,9 @@ pub struct LogVerdict {
     pub streams: Vec<StreamVerdict>,
     /// When they were sealed.
     pub time: TimeVerdict,
+    /// Runs of entries of one assurance class: class, first entry, last entry, first and last end of
+    /// ticks in unix milliseconds.
+    pub class_runs: Vec<(u8, u64, u64, i64, i64)>,
     /// What the log says of itself.
     pub events: Vec<EventVerdict>,
 }
@@ -371,6 +374,11 @@ impl LogVerdict {
                 pins_unknown: time.pins_unknown,
                 outside: time.outside,
             },
+            class_runs: time
+                .runs
+                .iter()
+                .map(|run| (run.class, run.first, run.last, run.from_ms, run.to_ms))
+                .collect(),
             events: facts.events.iter().map(EventVerdict::from).collect(),
         }
     }

@@ -41,6 +41,8 @@ pub struct TimeFacts {
     pub latest_s: u64,
     /// Measured ticks per class: 0 gateway only, 1 collector, 2 independent witness.
     pub classes: [u64; 3],
+    /// The same in runs of entries, in index order.
+    pub runs: Vec<ClassRun>,
     /// Entries that pin a note which is in the bundle and trusted.
     pub pins_trusted: u64,
     /// Entries that pin a statement which is not: it proves nothing.
@@ -48,6 +50,24 @@ pub struct TimeFacts {
     /// Entries that claim a time outside their bracket.
     pub outside: u64,
 }
+
+/// Entries one behind the other whose measured ticks have the same assurance class.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClassRun {
+    /// The class.
+    pub class: u8,
+    /// The first entry.
+    pub first: u64,
+    /// The last one.
+    pub last: u64,
+    /// The end of the first one's ticks, unix milliseconds.
+    pub from_ms: i64,
+    /// The end of the last one's.
+    pub to_ms: i64,
+}
+
+/// Runs beyond this many are only counted.
+const MOST_RUNS: usize = 10_000;
 
 /// What holds for entries below one size and not below the next smaller one.
 #[derive(Debug, Clone, Copy)]
@@ -271,6 +291,9 @@ impl Times {
         if let Some(count) = facts.classes.get_mut(class) {
             *count += measured;
         }
+        if measured > 0 {
+            note_run(&mut facts.runs, class, index, end_ms);
+        }
         let ms = |seconds: u64| {
             i64::try_from(seconds)
                 .unwrap_or(i64::MAX / 1000)
@@ -294,6 +317,22 @@ impl Times {
             facts.outside += 1;
             self.first_outside.get_or_insert((index, end_ms, bound));
         }
+    }
+}
+
+fn note_run(runs: &mut Vec<ClassRun>, class: usize, index: u64, end_ms: i64) {
+    let class = u8::try_from(class).unwrap_or(0);
+    let full = runs.len() >= MOST_RUNS;
+    match runs.last_mut() {
+        Some(run) if run.class == class => (run.last, run.to_ms) = (index, end_ms),
+        _ if full => {}
+        _ => runs.push(ClassRun {
+            class,
+            first: index,
+            last: index,
+            from_ms: end_ms,
+            to_ms: end_ms,
+        }),
     }
 }
 

@@ -170,7 +170,8 @@ class Log:
         self.pinned = self.outside = None
         self.covered, self.relevant, self.found, self.keys = {}, set(), set(), []
         self.take_config()
-        workers = Workers(self.size - self.first, set(self.points) if self.options.decode else None, lambda meta, opened: self.opened(sink, meta, opened))
+        workers = Workers(self.size - self.first, set(self.points) if self.options.decode else None, lambda meta, opened: self.opened(sink, meta, opened),
+                          self.options.processes)
         try:
             for data in self.entries():
                 try:

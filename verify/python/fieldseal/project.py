@@ -32,8 +32,12 @@ class Options:
             raise Mistake(f"--collector {args.collector} is no witness of the policy")
         self.collector = args.collector or ("W0" if "W0" in names else None)
         self.tolerance_ms, self.max_delay_s = args.tolerance_s * 1000, args.max_delay_h * 3600
+        self.processes = args.processes
         self.logs, self.points = self.plan["logs"], self.plan.get("points", [])
         self.anchors = {log["origin"]: Vkey(log["anchor"]) for log in self.logs}
+        for anchor in self.anchors.values():
+            if self.policy.logs and anchor not in self.policy.logs:
+                raise Mistake(f"the policy lists logs, but not `{anchor.name}` with the plan's key")
         for given in args.anchor:
             vkey = Vkey(given)
             if self.anchors.get(vkey.name) != vkey:

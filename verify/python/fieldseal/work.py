@@ -43,11 +43,12 @@ def check(job, wanted):
 class Workers:
     """Takes entries in order and hands their results to `sink(meta, opened)` in order."""
 
-    def __init__(self, entries, wanted, sink):
+    def __init__(self, entries, wanted, sink, processes=None):
         self.wanted, self.sink, self.job, self.metas = wanted, sink, [], []
         self.pending, self.pool = collections.deque(), None
-        processes = os.cpu_count() or 1
-        if entries > FEW_ENTRIES and processes > 1:
+        if processes is None:
+            processes = os.cpu_count() or 1 if entries > FEW_ENTRIES else 1
+        if processes > 1:
             self.pool = multiprocessing.get_context("fork").Pool(processes)
             self.most = 4 * processes
 

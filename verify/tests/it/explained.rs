@@ -115,3 +115,29 @@ fn the_program_prints_what_the_library_found_and_exits_with_its_code() {
         "{text}"
     );
 }
+
+#[test]
+fn the_second_implementation_says_the_same_on_one_processor_and_on_several() {
+    let site = plain_day();
+    let files = Files::new(&site);
+    let mut spec = site.spec();
+    for broken in [false, true] {
+        if broken {
+            spec.logs[0].payloads[200][20] ^= 1;
+            spec.logs[0].entries[300][50] ^= 1;
+        }
+        files.write("bundle.tar", &spec.write());
+        let [one, three] = ["1", "3"].map(|processes| {
+            let mut json = files.python(&["--processes", processes]);
+            json["seconds"] = 0.into();
+            json
+        });
+        assert_eq!(one, three);
+        assert_eq!(one["exit"], if broken { 2 } else { 0 }, "{one}");
+        assert_eq!(
+            broken,
+            one["failures"][0]["code"] == "E15",
+            "the lower entry is named: {one}"
+        );
+    }
+}

@@ -150,6 +150,13 @@ fn mistakes_in_the_verifier_s_own_files_are_named_and_have_exit_code_6() {
     files.write("ours.policy", b"quorum W9\n");
     wrong(&files, "ours.policy");
     let files = with(&[]);
+    let other = crate::support::Gateway::new("example.com/gw/0005", 98, 0).vkey();
+    files.write(
+        "ours.policy",
+        format!("log {other}\nquorum none\n").as_bytes(),
+    );
+    wrong(&files, "add the line: log example.com/gw/0001");
+    let files = with(&[]);
     files.write("plan.toml", b"state = \"demo\"\nmethodologie = \"x\"\n");
     wrong(&files, "plan.toml");
     let mut files = with(&[]);

@@ -69,6 +69,12 @@ fn what_nobody_witnessed_in_time_is_class_1_and_what_was_never_pinned_has_no_low
         outcome.json["logs"][0]["size"].as_u64().unwrap() - first_pin(&site)
     );
     assert!(outcome.text.contains("class 1"), "{}", outcome.text);
+    let runs = outcome.json["logs"][0]["class_runs"].as_array().unwrap();
+    assert_eq!(
+        (runs.len(), runs[0][0].as_u64()),
+        (1, Some(1)),
+        "one run of class 1"
+    );
     assert_eq!(time["within"].as_array().unwrap().len(), WIDTHS_S.len() + 1);
     files
         .extra
