@@ -9,10 +9,13 @@
 
 mod calculate;
 mod compose;
+mod coverage;
 mod cuts;
 mod increase;
 mod measured;
 mod parameters;
+mod run;
+mod settle;
 mod track;
 mod weigh;
 
@@ -29,7 +32,7 @@ use crate::plan::{Bound, InputSource, PointReference};
 use crate::report::Report;
 use crate::unit::UnitError;
 use cuts::Cuts;
-use increase::Increase;
+use increase::{Increase, Limit};
 use track::{Declared, Kind, Placed, Track};
 use weigh::Weigh;
 
@@ -227,6 +230,11 @@ impl<'a> Computation<'a> {
                     cells.len(),
                     source.direction,
                     source.gap.clone(),
+                    source.nameplate.clone().map(|nameplate| Limit {
+                        label: input.label.clone(),
+                        nameplate,
+                        unit: source.sum_unit.clone(),
+                    }),
                 )))
             } else {
                 Kind::Weigh(Box::new(Weigh::new(cells.len())))

@@ -446,6 +446,13 @@ impl Report {
         serde_json::from_slice(bytes)
     }
 
+    /// Why the report is provisional by the evidence, one sentence each, beginning with the parameter;
+    /// empty when it is not. What a caller stated beside the evidence is in [`Self::stated_reasons`].
+    #[must_use]
+    pub fn provisional_reasons(&self) -> &[String] {
+        &self.provisional_reasons
+    }
+
     /// Every cell in which a claimed report differs from a recomputed one; empty when they agree.
     #[must_use]
     pub fn differences(claimed: &Self, recomputed: &Self) -> Vec<CellDifference> {

@@ -4,7 +4,12 @@
 //! the earlier one lies. It counts when nothing lies between the two but one tick (or, for messages,
 //! the time a value holds). Otherwise:
 //!
-//! - over a gap it is listed, and counts only by the point's rule;
+//! - over a gap it is listed. For what earns it counts only when the plan bridges or counts, nothing
+//!   lies between but samples without any value (no flagged sample, no hole, no hand-over, no clock
+//!   that was set), the advance is at most the nameplate times the time between the two readings, and
+//!   it is at most [`RATE_FACTOR`] times as fast as the fastest step of the last and the next 60 good
+//!   samples: a meter exchanged within the gap would otherwise earn the difference of two registers.
+//!   For what costs it always counts; beyond these limits the report is provisional;
 //! - over an edge of the period it counts for what costs and not for what earns: what earns runs
 //!   from the first good reading at or after the start to the last at or before the end, what costs
 //!   from the last at or before the start to the first at or after the end;
@@ -13,9 +18,12 @@
 
 use super::ComputationError;
 use super::cuts::{Cuts, Region};
-use super::track::{Interruption, Reading, on_grid};
+use super::run::Rate;
+use super::track::{Reading, on_grid};
+use crate::exact::Exact;
 use crate::methodology::Direction;
-use crate::plan::{AdvanceOverGap, GapRule};
+use crate::plan::{AdvanceOverGap, GapRule, Nameplate};
+use crate::unit::Unit;
 
 /// What one totaliser did in the period; sums are on the grid 10^-15 of the point's unit.
 #[derive(Debug)]
@@ -30,7 +38,9 @@ pub(crate) struct Increase {
     pub(crate) not_counted: i128,
     pub(crate) edges: Vec<Edge>,
     pub(crate) resets: Vec<Reset>,
-    last: Option<Reading>,
+    /// Advances over gaps that the meter can hardly have measured.
+    pub(crate) implausible: Vec<Implausible>,
+    limit: Option<Limit>,
     /// The last good reading at or before the start.
     pub(crate) before: Option<Reading>,
     /// The first good reading at or after the start.
@@ -63,10 +73,70 @@ pub(crate) struct Crossing {
     /// None when the register went down.
     pub(crate) advance: Option<i128>,
     pub(crate) counted: bool,
+    pub(crate) implausible: bool,
 }
 
+/// What lies between two good readings of a totaliser.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Interruption {
+    pub(crate) missing_ms: i64,
+    /// Nothing but samples without any value: no flag, no hole, no hand-over, no clock that was set.
+    pub(crate) only_missing: bool,
+    /// The largest rate of the good samples before and after.
+    pub(crate) beside: Option<Rate>,
+}
+
+/// An advance over a gap that the meter can hardly have measured.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Implausible {
+    pub(crate) from_ms: i64,
+    pub(crate) to_ms: i64,
+    pub(crate) advance: i128,
+    pub(crate) doubt: Doubt,
+}
+
+/// Why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Doubt {
+    /// More than the nameplate allows in that time.
+    AboveNameplate,
+    /// Faster than [`RATE_FACTOR`] times the largest rate beside the gap.
+    AboveRate,
+}
+
+/// The nameplate of a totaliser.
+#[derive(Debug, Clone)]
+pub(crate) struct Limit {
+    pub(crate) label: String,
+    pub(crate) nameplate: Nameplate,
+    /// The unit of the readings.
+    pub(crate) unit: Unit,
+}
+
+impl Limit {
+    /// The largest possible advance in so many milliseconds, in the readings' unit.
+    fn most(&self, elapsed_ms: i64) -> Result<Exact, ComputationError> {
+        let amount = self.nameplate.value.times(Exact::whole(elapsed_ms));
+        let amount = amount.or(Err(ComputationError::Overflow))?;
+        (self.nameplate.amount_unit)
+            .convert(amount, &self.unit)
+            .map_err(|error| ComputationError::Unit {
+                input: self.label.clone(),
+                error: Box::new(error),
+            })
+    }
+}
+
+/// An advance over a gap may be this many times as fast as the fastest step beside the gap.
+pub(crate) const RATE_FACTOR: i128 = 2;
+
 impl Increase {
-    pub(crate) fn new(cells: usize, direction: Direction, rule: GapRule) -> Self {
+    pub(crate) fn new(
+        cells: usize,
+        direction: Direction,
+        rule: GapRule,
+        limit: Option<Limit>,
+    ) -> Self {
         Self {
             direction,
             rule,
@@ -75,7 +145,8 @@ impl Increase {
             not_counted: 0,
             edges: Vec::new(),
             resets: Vec::new(),
-            last: None,
+            implausible: Vec::new(),
+            limit,
             before: None,
             first_inside: None,
             last_inside: None,
@@ -83,16 +154,14 @@ impl Increase {
         }
     }
 
-    /// The step from the last good reading to `next`; says what a gap between them holds.
+    /// The step between two good readings of different runs; says what a gap between them holds.
     pub(crate) fn cross(
         &mut self,
         cuts: &Cuts,
+        last: Reading,
         next: Reading,
         interruption: Option<Interruption>,
     ) -> Result<Option<Crossing>, ComputationError> {
-        let Some(last) = self.last else {
-            return Ok(None);
-        };
         let (start, end) = (cuts.start(), cuts.end());
         if next.time_ms <= start || last.time_ms >= end {
             return Ok(None);
@@ -108,17 +177,28 @@ impl Increase {
             return Ok(Some(Crossing {
                 advance: None,
                 counted: false,
+                implausible: false,
             }));
         }
         let edge = last.time_ms < start || next.time_ms > end;
-        let counted = match (edge, interruption) {
+        let by_rule = match (edge, interruption) {
             (true, _) => self.direction == Direction::Costs,
             (false, None) => true,
-            (false, Some(gap)) => {
-                self.rule.advance == AdvanceOverGap::Count
-                    || (gap.only_missing && gap.missing_ms <= self.rule.bridge_max_ms)
-            }
+            (false, Some(gap)) => self.counts(gap),
         };
+        let doubt = match interruption {
+            Some(gap) if by_rule => self.doubt(advance, next.time_ms - last.time_ms, gap.beside)?,
+            _ => None,
+        };
+        let counted = by_rule && (doubt.is_none() || self.direction == Direction::Costs);
+        if let Some(doubt) = doubt {
+            self.implausible.push(Implausible {
+                from_ms: last.time_ms,
+                to_ms: next.time_ms,
+                advance,
+                doubt,
+            });
+        }
         if counted {
             let (Region::Cell(cell), _) = cuts.region(last.time_ms.max(start)) else {
                 return Ok(None);
@@ -141,29 +221,49 @@ impl Increase {
         Ok(Some(Crossing {
             advance: Some(advance),
             counted,
+            implausible: doubt.is_some(),
         }))
     }
 
-    /// Good readings that follow one another tick by tick, all within one region. The step to the
-    /// first of them was taken by [`Self::cross`].
-    pub(crate) fn block(
-        &mut self,
-        cuts: &Cuts,
-        region: Region,
-        values: &[i64],
-        first: Reading,
-        tick_ms: i64,
-    ) -> Result<(), ComputationError> {
-        let Some((&last_value, steps)) = values.last().zip(i64::try_from(values.len() - 1).ok())
-        else {
-            return Ok(());
+    /// Whether the point's rule counts an advance over this gap, if it is plausible.
+    fn counts(&self, gap: Interruption) -> bool {
+        match self.direction {
+            Direction::Costs => true,
+            Direction::Earns => {
+                let short = gap.missing_ms <= self.rule.bridge_max_ms;
+                gap.only_missing && (self.rule.advance == AdvanceOverGap::Count || short)
+            }
+        }
+    }
+
+    /// Why an advance is not what the meter can have measured in that time, if it is not.
+    fn doubt(
+        &self,
+        advance: i128,
+        elapsed_ms: i64,
+        beside: Option<Rate>,
+    ) -> Result<Option<Doubt>, ComputationError> {
+        if let Some(limit) = &self.limit {
+            let most = limit.most(elapsed_ms)?;
+            let advance = Exact::new(advance, 15).or(Err(ComputationError::Overflow))?;
+            if advance > most {
+                return Ok(Some(Doubt::AboveNameplate));
+            }
+        }
+        // A register that stood still says nothing about what a consumer may take, but is no ground
+        // to earn on.
+        let compared = beside.filter(|rate| self.direction == Direction::Earns || rate.advance > 0);
+        let ours = Rate {
+            advance,
+            ms: elapsed_ms,
         };
-        let last = Reading {
-            time_ms: first.time_ms + steps * tick_ms,
-            mantissa: last_value,
-            ..first
-        };
-        self.last = Some(last);
+        Ok(compared
+            .filter(|rate| !ours.within(RATE_FACTOR, *rate))
+            .map(|_| Doubt::AboveRate))
+    }
+
+    /// A run of good readings in the order of time: keeps the readings at the edges.
+    pub(crate) fn saw(&mut self, cuts: &Cuts, region: Region, first: Reading, last: Reading) {
         match region {
             Region::Before => self.before = Some(last),
             Region::After => {
@@ -173,21 +273,47 @@ impl Increase {
                     self.first_inside.get_or_insert(first);
                 }
             }
-            Region::Cell(cell) => {
+            Region::Cell(_) => {
                 if first.time_ms == cuts.start() {
                     self.before = Some(first);
                 }
                 self.first_inside.get_or_insert(first);
                 self.last_inside = Some(last);
-                if falls(values) {
-                    self.with_resets(cell, values, first, tick_ms)?;
-                } else {
-                    let advance = i128::from(last_value) - i128::from(first.mantissa);
-                    add(&mut self.sums[cell], scaled(advance, first.decimals)?)?;
-                }
             }
         }
-        Ok(())
+    }
+
+    /// The step between two good readings of one run.
+    pub(crate) fn step(
+        &mut self,
+        cell: usize,
+        before: Reading,
+        after: Reading,
+    ) -> Result<(), ComputationError> {
+        let advance = i128::from(after.mantissa) - i128::from(before.mantissa);
+        if advance < 0 {
+            self.resets.push(Reset { before, after });
+            return Ok(());
+        }
+        add(&mut self.sums[cell], scaled(advance, after.decimals)?)
+    }
+
+    /// Good readings of one run that follow one another tick by tick, all within one cell.
+    pub(crate) fn block(
+        &mut self,
+        cell: usize,
+        values: &[i64],
+        first: Reading,
+        tick_ms: i64,
+    ) -> Result<(), ComputationError> {
+        let Some(&last_value) = values.last() else {
+            return Ok(());
+        };
+        if falls(values) {
+            return self.with_resets(cell, values, first, tick_ms);
+        }
+        let advance = i128::from(last_value) - i128::from(first.mantissa);
+        add(&mut self.sums[cell], scaled(advance, first.decimals)?)
     }
 
     fn with_resets(

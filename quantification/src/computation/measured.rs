@@ -4,7 +4,7 @@ use evidence::quality::Quality;
 
 use super::Computation;
 use super::compose::{Notes, costs, valid_ms};
-use super::increase::Increase;
+use super::increase::{Doubt, Increase, RATE_FACTOR};
 use super::parameters::{Result, convert, fill, fits, gap_report, grid};
 use super::track::{Cause, Gap, Kind, Reading, Track};
 use crate::exact::Exact;
@@ -177,6 +177,7 @@ fn gap_of(computation: &Computation<'_>, track: &Track, gap: &Gap) -> Result<Gap
         reasons.push(quality_name(code).to_owned());
     }
     match gap.cause {
+        Cause::ClockSet => reasons.push("a clock was set between the readings".to_owned()),
         Cause::HandOver => reasons.push("hand-over to the log that succeeds".to_owned()),
         Cause::NotBegun if reasons.is_empty() => reasons.push("no reading before".to_owned()),
         Cause::Ended if reasons.is_empty() => reasons.push("no reading after".to_owned()),
@@ -188,6 +189,9 @@ fn gap_of(computation: &Computation<'_>, track: &Track, gap: &Gap) -> Result<Gap
     }
     let mut report = gap_report(gap.from_ms, gap.to_ms, reasons.join(", "), entries);
     if let Some(crossing) = gap.crossing {
+        if crossing.implausible {
+            report.reason.push_str(", advance-implausible");
+        }
         report.advance = crossing.advance.map(grid).transpose()?;
         report.advance_counted = crossing.counted;
     }
@@ -220,6 +224,7 @@ fn warn(
                 );
                 notes.note(costs(&input.source), "reset", name, text);
             }
+            warn_implausible(input, source, increase, notes);
             if increase.not_counted > 0 {
                 let amount = grid(increase.not_counted)
                     .map_or_else(|_| "an amount".to_owned(), |a| a.to_string());
@@ -247,14 +252,16 @@ fn warn(
                 }
             }
         }
-        Kind::Weigh(_) if costs(&input.source) && !track.gaps.is_empty() => {
+        Kind::Weigh(_) => {
             let missing: i64 = track.gaps.iter().map(|gap| gap.to_ms - gap.from_ms).sum();
-            let text = format!(
-                "{missing} ms have no good value and nothing is put in their place, so what costs is understated"
-            );
-            notes.block("costs-not-measured", name, text);
+            // A hand-over or a clock that was set may be listed without any time missing.
+            if missing > 0 && costs(&input.source) {
+                let text = format!(
+                    "{missing} ms have no good value and nothing is put in their place, so what costs is understated"
+                );
+                notes.block("costs-not-measured", name, text);
+            }
         }
-        Kind::Weigh(_) => {}
     }
     let at_end = track
         .gaps
@@ -266,10 +273,48 @@ fn warn(
             utc(gap.from_ms)
         )),
         Cause::NotBegun => Some("there is no good value in the period".to_owned()),
-        Cause::Samples | Cause::Hole | Cause::HandOver => None,
+        Cause::Samples | Cause::Hole | Cause::HandOver | Cause::ClockSet => None,
     });
     if let Some(text) = text {
         notes.block("ends-early", name, text);
+    }
+}
+
+/// Advances over gaps that the meter can hardly have measured: a meter exchanged, a register set.
+fn warn_implausible(input: &Input, source: &PointSource, increase: &Increase, notes: &mut Notes) {
+    for (doubt, limit) in [
+        (
+            Doubt::AboveNameplate,
+            "than the nameplate allows".to_owned(),
+        ),
+        (
+            Doubt::AboveRate,
+            format!("than {RATE_FACTOR} times the largest rate of the good samples beside them"),
+        ),
+    ] {
+        let mut all = increase.implausible.iter().filter(|one| one.doubt == doubt);
+        let Some(first) = all.next() else {
+            continue;
+        };
+        let amount = grid(first.advance).map_or_else(|_| "too much".to_owned(), |a| a.to_string());
+        let what = match increase.direction() {
+            Direction::Earns => "it does not count",
+            Direction::Costs => "it counts all the same, since it costs",
+        };
+        let text = format!(
+            "{} advances over gaps are larger {limit}; the first is {amount} {} from {} to {}, and {what}; \
+             was the meter exchanged or its register set?",
+            all.count() + 1,
+            source.sum_unit.symbol(),
+            utc(first.from_ms),
+            utc(first.to_ms)
+        );
+        notes.note(
+            costs(&input.source),
+            "advance-implausible",
+            &input.label,
+            text,
+        );
     }
 }
 

@@ -1,16 +1,18 @@
 //! One monitoring point through the period: coverage, gaps, counts, and the evidence behind them.
 //!
-//! A track is fed the columns of its point in log order, the replaced log before its successor. Time
-//! without a good value becomes a gap: it lies between the end of the last good value (its tick, or
-//! the time a message holds) and the next good reading. Instants that come twice, after a clock was
-//! set back or while two gateways ran side by side, count once: the first one fed stays.
+//! A track is fed the columns of its point in log order, the replaced log before its successor. It
+//! keeps them as runs of good values and of samples that do not count; what lies between the runs is
+//! settled at the end, in the order of time (see `settle.rs`). Instants that come twice, after a clock
+//! was set back or while two gateways ran side by side, count once: the first one fed stays.
 
 use evidence::hash::Hash;
 use evidence::segment::DecodedColumn;
 
 use super::ComputationError;
+use super::coverage::Coverage;
 use super::cuts::{Cuts, Region};
 use super::increase::{Crossing, Increase};
+use super::run::{Good, Run, Tail, What};
 use super::weigh::Weigh;
 
 /// One good reading and the entry it is sealed in.
@@ -44,18 +46,12 @@ pub(crate) enum Cause {
     Hole,
     /// One gateway ended and its successor began.
     HandOver,
+    /// The readings on both sides were not fed one after the other: a clock was set.
+    ClockSet,
     /// Nothing was read before.
     NotBegun,
     /// Nothing was read after.
     Ended,
-}
-
-/// What lies between two good readings of a totaliser.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Interruption {
-    pub(crate) missing_ms: i64,
-    /// Nothing but samples without any value: no flag, no hole, no hand-over.
-    pub(crate) only_missing: bool,
 }
 
 /// The first and last entries of a log that hold readings of the period.
@@ -122,16 +118,15 @@ pub(crate) struct Track {
     /// The position of its input.
     pub(crate) input: usize,
     pub(crate) kind: Kind,
-    /// The end of the ticks that were fed.
-    covered_until: Option<i64>,
-    /// The end of the last good value.
-    good_until: Option<i64>,
-    /// Qualities seen since then.
-    codes: u64,
-    cause: Cause,
+    /// The ticks that were fed.
+    pub(super) coverage: Coverage,
+    /// In the order fed.
+    pub(super) runs: Vec<Run>,
+    /// The last values of the last run.
+    tail: Tail,
+    /// Samples were left out since the last run, because their instants were fed before.
+    skipped: bool,
     log: Option<usize>,
-    /// Everything that can matter has been fed.
-    done: bool,
     pub(crate) good: u64,
     pub(crate) not_good: u64,
     pub(crate) by_code: [u64; 64],
@@ -167,16 +162,15 @@ pub(crate) fn on_grid(mantissa: i64, decimals: u8) -> i128 {
 }
 
 impl Track {
-    pub(crate) const fn new(input: usize, kind: Kind) -> Self {
+    pub(crate) fn new(input: usize, kind: Kind) -> Self {
         Self {
             input,
             kind,
-            covered_until: None,
-            good_until: None,
-            codes: 0,
-            cause: Cause::NotBegun,
+            coverage: Coverage::default(),
+            runs: Vec::new(),
+            tail: Tail::default(),
+            skipped: false,
             log: None,
-            done: false,
             good: 0,
             not_good: 0,
             by_code: [0; 64],
@@ -197,52 +191,36 @@ impl Track {
         cuts: &Cuts,
         placed: &Placed<'_>,
     ) -> Result<(), ComputationError> {
-        if self.done {
-            return Ok(());
-        }
-        if self.log.is_some_and(|log| log != placed.log) {
-            self.hole(cuts, Cause::HandOver)?;
-        }
         self.log = Some(placed.log);
-        let covered = self.covered_until.unwrap_or(i64::MIN);
-        if self
-            .covered_until
-            .is_some_and(|covered| placed.start_ms > covered)
-            && self.cause != Cause::HandOver
-        {
-            self.hole(cuts, Cause::Hole)?;
-        }
-        if placed.start_ms < covered {
-            self.overlap_ms += covered.min(placed.end_ms) - placed.start_ms;
-        }
-        if placed.end_ms > covered {
+        let whole = (placed.start_ms, placed.end_ms);
+        if self.coverage.extend(whole.0, whole.1, placed.log) {
             self.trace(cuts, placed);
-            self.covered_until = Some(placed.end_ms);
-            match &placed.column.offsets_ms {
-                None => self.polled(cuts, placed, covered)?,
-                Some(offsets) => self.messages(cuts, placed, offsets, covered)?,
-            }
+            return self.part(cuts, placed, whole);
+        }
+        let parts = self.coverage.insert(whole.0, whole.1, placed.log);
+        let new: i64 = parts.iter().map(|(from, until)| until - from).sum();
+        self.overlap_ms += whole.1 - whole.0 - new;
+        self.skipped |= new < whole.1 - whole.0;
+        if !parts.is_empty() {
+            self.trace(cuts, placed);
+        }
+        for part in parts {
+            self.part(cuts, placed, part)?;
         }
         Ok(())
     }
 
-    /// Ticks were not covered: a message is not held beyond the ticks that were.
-    fn hole(&mut self, cuts: &Cuts, cause: Cause) -> Result<(), ComputationError> {
-        if let (Some(good), Some(covered)) = (self.good_until, self.covered_until) {
-            self.end_good(cuts, good.min(covered))?;
+    /// The samples whose time lies in `part`, which nothing covered before.
+    fn part(
+        &mut self,
+        cuts: &Cuts,
+        placed: &Placed<'_>,
+        part: (i64, i64),
+    ) -> Result<(), ComputationError> {
+        match &placed.column.offsets_ms {
+            None => self.polled(cuts, placed, part),
+            Some(offsets) => self.messages(cuts, placed, offsets, part),
         }
-        if self.cause != Cause::NotBegun {
-            self.cause = cause;
-        }
-        Ok(())
-    }
-
-    fn end_good(&mut self, cuts: &Cuts, until: i64) -> Result<(), ComputationError> {
-        self.good_until = Some(until);
-        if let Kind::Weigh(weigh) = &mut self.kind {
-            weigh.release(cuts, until)?;
-        }
-        Ok(())
     }
 
     fn trace(&mut self, cuts: &Cuts, placed: &Placed<'_>) {
@@ -268,22 +246,20 @@ impl Track {
         &mut self,
         cuts: &Cuts,
         placed: &Placed<'_>,
-        covered: i64,
+        (from, until): (i64, i64),
     ) -> Result<(), ComputationError> {
         let values = placed.column.values.as_slice();
-        let mut next = 0;
-        if covered > placed.start_ms {
-            let ticks = (covered - placed.start_ms + placed.tick_ms - 1) / placed.tick_ms;
-            next = usize::try_from(ticks)
-                .or(Err(ComputationError::Overflow))?
-                .min(values.len());
-        }
+        let sample_at = |time_ms: i64| {
+            let ticks = (time_ms - placed.start_ms + placed.tick_ms - 1) / placed.tick_ms;
+            usize::try_from(ticks).map_or(values.len(), |ticks| ticks.min(values.len()))
+        };
+        let (mut next, end) = (sample_at(from), sample_at(until));
         let time = |sample: usize| {
             let sample = i64::try_from(sample).or(Err(ComputationError::Overflow))?;
             Ok::<i64, ComputationError>(placed.start_ms + sample * placed.tick_ms)
         };
         let mut exceptions = placed.column.exceptions.as_slice();
-        while next < values.len() {
+        while next < end {
             while exceptions
                 .first()
                 .is_some_and(|e| usize::from(e.sample) < next)
@@ -292,18 +268,19 @@ impl Track {
             }
             let stop = exceptions
                 .first()
-                .map_or(values.len(), |e| usize::from(e.sample))
-                .min(values.len());
+                .map_or(end, |e| usize::from(e.sample))
+                .min(end);
             if stop > next {
-                self.run(cuts, placed, &values[next..stop], time(next)?)?;
+                self.good(cuts, placed, &values[next..stop], (time(next)?, until))?;
             }
-            if stop < values.len() {
+            if stop < end {
                 let same = exceptions
                     .iter()
                     .take_while(|e| usize::from(e.sample) == stop)
                     .count();
                 let (records, rest) = exceptions.split_at(same);
-                self.bad(cuts, time(stop)?, records.iter().map(|e| e.quality.code()));
+                let (from, codes) = (time(stop)?, records.iter().map(|e| e.quality.code()));
+                self.bad(cuts, placed.log, (from, from + placed.tick_ms), codes);
                 exceptions = rest;
             }
             next = stop + 1;
@@ -316,7 +293,7 @@ impl Track {
         cuts: &Cuts,
         placed: &Placed<'_>,
         offsets: &[u32],
-        covered: i64,
+        (from, until): (i64, i64),
     ) -> Result<(), ComputationError> {
         let mut exceptions = placed.column.exceptions.as_slice();
         for (sample, (offset, value)) in offsets.iter().zip(&placed.column.values).enumerate() {
@@ -327,7 +304,7 @@ impl Track {
                 exceptions = &exceptions[1..];
             }
             let time_ms = placed.start_ms + i64::from(*offset);
-            if time_ms < covered || self.done {
+            if time_ms < from || time_ms >= until {
                 continue;
             }
             let same = exceptions
@@ -339,61 +316,112 @@ impl Track {
             if records.is_empty() {
                 self.message(cuts, placed, *value, time_ms)?;
             } else {
-                // From here on the value before is no longer known to hold.
-                if let Some(good) = self.good_until {
-                    self.end_good(cuts, good.min(time_ms))?;
-                }
-                self.bad(cuts, time_ms, records.iter().map(|e| e.quality.code()));
+                let codes = records.iter().map(|e| e.quality.code());
+                self.bad(cuts, placed.log, (time_ms, time_ms), codes);
             }
         }
         Ok(())
     }
 
     /// A sample that does not count.
-    fn bad(&mut self, cuts: &Cuts, time_ms: i64, codes: impl Iterator<Item = u8>) {
-        let inside = time_ms >= cuts.start() && time_ms < cuts.end();
+    fn bad(
+        &mut self,
+        cuts: &Cuts,
+        log: usize,
+        (from_ms, until_ms): (i64, i64),
+        codes: impl Iterator<Item = u8>,
+    ) {
+        let (region, _) = cuts.region(from_ms);
+        let inside = matches!(region, Region::Cell(_));
         self.not_good += u64::from(inside);
+        let mut mask = 0_u64;
         for code in codes {
-            self.codes |= 1_u64.checked_shl(u32::from(code)).unwrap_or(0);
+            mask |= 1_u64.checked_shl(u32::from(code)).unwrap_or(0);
             if let Some(count) = self.by_code.get_mut(usize::from(code)) {
                 *count += u64::from(inside);
             }
         }
+        if let Some(run) = self.runs.last_mut()
+            && !self.skipped
+            && let What::Bad {
+                codes,
+                until_ms: until,
+            } = &mut run.what
+            && (*until, run.log, run.region) == (from_ms, log, region)
+        {
+            (*codes, *until) = (*codes | mask, until_ms);
+            return;
+        }
+        let what = What::Bad {
+            codes: mask,
+            until_ms,
+        };
+        self.begin(Run {
+            log,
+            region,
+            from_ms,
+            skipped: false,
+            what,
+        });
     }
 
-    /// Good polled samples, tick by tick.
-    fn run(
+    /// Ends the last run and begins another.
+    fn begin(&mut self, run: Run) {
+        self.close();
+        let skipped = std::mem::take(&mut self.skipped);
+        self.runs.push(Run { skipped, ..run });
+    }
+
+    /// The last run is not extended any more: keeps the largest rate of its last samples.
+    pub(super) fn close(&mut self) {
+        if let (Kind::Increase(_), Some(run)) = (&self.kind, self.runs.last_mut())
+            && let What::Good(good) = &mut run.what
+        {
+            good.tail = self.tail.rate(good.first.decimals, good.tick_ms);
+        }
+        self.tail.clear();
+    }
+
+    /// Good polled samples, tick by tick; the last of them counts up to `until` at most.
+    fn good(
         &mut self,
         cuts: &Cuts,
         placed: &Placed<'_>,
         values: &[i64],
-        start: i64,
+        (start, until): (i64, i64),
     ) -> Result<(), ComputationError> {
+        let tick_ms = placed.tick_ms;
         let mut rest = values;
         let mut time_ms = start;
         while let Some(&mantissa) = rest.first() {
             let (region, region_end) = cuts.region(time_ms);
             // As many samples as begin before the region ends.
-            let room = (region_end.saturating_sub(time_ms) - 1) / placed.tick_ms + 1;
+            let room = (region_end.saturating_sub(time_ms) - 1) / tick_ms + 1;
             let count = usize::try_from(room).unwrap_or(usize::MAX).min(rest.len());
             let (block, after) = rest.split_at(count);
             let first = placed.reading(mantissa, time_ms);
-            self.join(cuts, first)?;
+            let length = i64::try_from(count).or(Err(ComputationError::Overflow))? * tick_ms;
+            let last = placed.reading(block[count - 1], time_ms + length - tick_ms);
+            let end = (time_ms + length).min(until);
+            let before = self.extend(placed, region, (first, last), end, count, |run| {
+                run.tick_ms == Some(tick_ms) && run.until_ms == time_ms
+            });
             match &mut self.kind {
                 Kind::Increase(increase) => {
-                    increase.block(cuts, region, block, first, placed.tick_ms)?;
+                    if let Region::Cell(cell) = region {
+                        if let Some(before) = before {
+                            increase.step(cell, before, first)?;
+                        }
+                        increase.block(cell, block, first, tick_ms)?;
+                    }
+                    self.keep_rates(before, block, tick_ms);
+                    self.tail.polled(block);
                 }
                 Kind::Weigh(weigh) => {
-                    weigh.block(cuts, (region, region_end), block, first, placed.tick_ms)?;
+                    weigh.block(cuts, (region, region_end), block, first, (tick_ms, until))?;
                 }
             }
-            if region == Region::After {
-                self.done = true;
-                return Ok(());
-            }
-            let length = i64::try_from(count).or(Err(ComputationError::Overflow))? * placed.tick_ms;
             self.counted(region, count);
-            self.good_until = Some(time_ms + length - placed.tick_ms + placed.hold_ms);
             (rest, time_ms) = (after, time_ms + length);
         }
         Ok(())
@@ -408,75 +436,89 @@ impl Track {
     ) -> Result<(), ComputationError> {
         let (region, _) = cuts.region(time_ms);
         let reading = placed.reading(value, time_ms);
-        if let (Kind::Weigh(weigh), Some(good)) = (&mut self.kind, self.good_until) {
-            weigh.release(cuts, good.min(time_ms))?;
-        }
-        self.join(cuts, reading)?;
-        match &mut self.kind {
-            Kind::Increase(increase) => {
-                increase.block(cuts, region, &[value], reading, placed.tick_ms)?;
+        let (covered_from, _) = self.coverage.around(time_ms);
+        let until = time_ms + placed.hold_ms;
+        let before = self.extend(placed, region, (reading, reading), until, 1, |run| {
+            run.tick_ms.is_none()
+                && (run.last.time_ms.max(covered_from)..=run.until_ms).contains(&time_ms)
+                && run.last.time_ms >= covered_from
+        });
+        let elapsed = before.map_or(0, |before| time_ms - before.time_ms);
+        match (&mut self.kind, before) {
+            (Kind::Increase(increase), before) => {
+                if let (Region::Cell(cell), Some(before)) = (region, before) {
+                    increase.step(cell, before, reading)?;
+                }
+                self.keep_rates(before, &[value], elapsed);
+                self.tail.message(value, time_ms);
             }
-            Kind::Weigh(weigh) => weigh.message(region, reading),
+            (Kind::Weigh(weigh), Some(before)) => {
+                weigh.interval(cuts, before, before.time_ms, time_ms)?;
+            }
+            (Kind::Weigh(_), None) => {}
         }
-        self.good_until = Some(time_ms + placed.hold_ms);
         self.counted(region, 1);
-        self.done = region == Region::After;
         Ok(())
+    }
+
+    /// Lengthens the last run, if it is one of good values that `joins` this one, and gives the
+    /// reading it ended with; begins a new run otherwise.
+    fn extend(
+        &mut self,
+        placed: &Placed<'_>,
+        region: Region,
+        (first, last): (Reading, Reading),
+        until_ms: i64,
+        count: usize,
+        joins: impl Fn(&Good) -> bool,
+    ) -> Option<Reading> {
+        let polled = placed.column.offsets_ms.is_none();
+        if let Some(run) = self.runs.last_mut()
+            && !self.skipped
+            && (run.log, run.region) == (placed.log, region)
+            && let What::Good(good) = &mut run.what
+            && good.last.decimals == placed.decimals
+            && joins(good)
+        {
+            let before = good.last;
+            (good.last, good.until_ms) = (last, until_ms);
+            good.count += u64::try_from(count).unwrap_or(u64::MAX);
+            return Some(before);
+        }
+        let what = What::Good(Box::new(Good {
+            first,
+            last,
+            until_ms,
+            tick_ms: polled.then_some(placed.tick_ms),
+            count: u64::try_from(count).unwrap_or(u64::MAX),
+            head: None,
+            tail: None,
+        }));
+        self.begin(Run {
+            log: placed.log,
+            region,
+            from_ms: first.time_ms,
+            skipped: false,
+            what,
+        });
+        None
+    }
+
+    /// The values that were just added to the last run, as rates of its first samples.
+    fn keep_rates(&mut self, before: Option<Reading>, values: &[i64], ms: i64) {
+        if let Some(Run {
+            what: What::Good(good),
+            ..
+        }) = self.runs.last_mut()
+        {
+            good.lengthen_head(before, values, ms);
+        }
     }
 
     fn counted(&mut self, region: Region, count: usize) {
         if matches!(region, Region::Cell(_)) {
             self.good += u64::try_from(count).unwrap_or(u64::MAX);
         }
-    }
-
-    /// The step from the last good value to the next good reading: lists the gap between them.
-    fn join(&mut self, cuts: &Cuts, next: Reading) -> Result<(), ComputationError> {
-        let from = self.good_until.unwrap_or(i64::MIN);
-        let gap = next.time_ms > from || self.cause == Cause::HandOver;
-        let interruption = gap.then(|| Interruption {
-            missing_ms: next.time_ms.saturating_sub(from),
-            only_missing: self.cause == Cause::Samples && self.codes >> 32 == 0,
-        });
-        let crossing = match &mut self.kind {
-            Kind::Increase(increase) => increase.cross(cuts, next, interruption)?,
-            Kind::Weigh(_) => None,
-        };
-        if gap {
-            self.list(cuts, from, next.time_ms, crossing);
-        }
-        (self.codes, self.cause) = (0, Cause::Samples);
-        Ok(())
-    }
-
-    fn list(&mut self, cuts: &Cuts, from: i64, to: i64, crossing: Option<Crossing>) {
-        let (from_ms, to_ms) = (from.max(cuts.start()), to.min(cuts.end()));
-        let hand_over = self.cause == Cause::HandOver && from_ms == to_ms;
-        if from_ms < to_ms || hand_over {
-            let (codes, cause) = (self.codes, self.cause);
-            self.gaps.push(Gap {
-                from_ms,
-                to_ms,
-                codes,
-                cause,
-                crossing,
-            });
-        }
-    }
-
-    /// Nothing more comes: lists what is missing up to the end of the period.
-    pub(crate) fn finish(&mut self, cuts: &Cuts) -> Result<(), ComputationError> {
-        if let (Some(good), Some(covered)) = (self.good_until, self.covered_until) {
-            self.end_good(cuts, good.min(covered))?;
-        }
-        if !self.done {
-            let from = self.good_until.unwrap_or(i64::MIN);
-            if self.cause != Cause::NotBegun {
-                self.cause = Cause::Ended;
-            }
-            self.list(cuts, from, cuts.end(), None);
-        }
-        Ok(())
     }
 
     /// Milliseconds of gaps within each cell.

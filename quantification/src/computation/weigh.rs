@@ -14,8 +14,6 @@ pub(crate) struct Weigh {
     pub(crate) sums: Vec<i128>,
     /// Milliseconds with a good value, per cell.
     pub(crate) good_ms: Vec<i64>,
-    /// A message whose end is not known yet.
-    holding: Option<Reading>,
     pub(crate) first_inside: Option<Reading>,
     pub(crate) last_inside: Option<Reading>,
 }
@@ -25,21 +23,20 @@ impl Weigh {
         Self {
             sums: vec![0; cells],
             good_ms: vec![0; cells],
-            holding: None,
             first_inside: None,
             last_inside: None,
         }
     }
 
     /// Polled good samples that follow one another tick by tick, all in one region that ends at
-    /// `region_end`.
+    /// `region_end`; none holds beyond `until`, where something else was fed before.
     pub(crate) fn block(
         &mut self,
         cuts: &Cuts,
         (region, region_end): (Region, i64),
         values: &[i64],
         first: Reading,
-        tick_ms: i64,
+        (tick_ms, until): (i64, i64),
     ) -> Result<(), ComputationError> {
         let Some((&last_value, before)) = values.split_last() else {
             return Ok(());
@@ -50,15 +47,15 @@ impl Weigh {
             mantissa: last_value,
             ..first
         };
-        let end = last.time_ms + tick_ms;
+        let end = (last.time_ms + tick_ms).min(until);
         match region {
             Region::After => Ok(()),
             // Only the last sample can reach into the period.
             Region::Before if end <= region_end => Ok(()),
             Region::Before => self.interval(cuts, last, last.time_ms, end),
             Region::Cell(cell) => {
-                self.saw(first, last);
-                let whole = if end <= region_end { values } else { before };
+                let full = end <= region_end && end == last.time_ms + tick_ms;
+                let whole = if full { values } else { before };
                 let count = i64::try_from(whole.len()).or(Err(ComputationError::Overflow))?;
                 let weight = grid_factor(first.decimals).checked_mul(i128::from(tick_ms));
                 let sum = weight.and_then(|weight| total(whole).checked_mul(weight));
@@ -67,32 +64,17 @@ impl Weigh {
                     sum.ok_or(ComputationError::Overflow)?,
                     count * tick_ms,
                 )?;
-                if end > region_end {
-                    self.interval(cuts, last, last.time_ms, end)
-                } else {
+                if full {
                     Ok(())
+                } else {
+                    self.interval(cuts, last, last.time_ms, end)
                 }
             }
         }
     }
 
-    /// A message came: what was held until now is weighed, and the new value is held.
-    pub(crate) fn message(&mut self, region: Region, reading: Reading) {
-        if matches!(region, Region::Cell(_)) {
-            self.saw(reading, reading);
-        }
-        self.holding = Some(reading);
-    }
-
-    /// Weighs what was held, up to `until`.
-    pub(crate) fn release(&mut self, cuts: &Cuts, until: i64) -> Result<(), ComputationError> {
-        match self.holding.take() {
-            Some(held) if held.time_ms < until => self.interval(cuts, held, held.time_ms, until),
-            _ => Ok(()),
-        }
-    }
-
-    fn interval(
+    /// One value from its time until its end is known.
+    pub(crate) fn interval(
         &mut self,
         cuts: &Cuts,
         reading: Reading,
@@ -117,7 +99,8 @@ impl Weigh {
         Ok(())
     }
 
-    fn saw(&mut self, first: Reading, last: Reading) {
+    /// A run of good values within the period, in the order of time.
+    pub(crate) fn saw(&mut self, first: Reading, last: Reading) {
         self.first_inside.get_or_insert(first);
         self.last_inside = Some(last);
     }

@@ -398,9 +398,17 @@ fn an_instant_that_comes_twice_counts_once() {
     let auxiliary = report.parameter("EC_aux").unwrap();
     assert_eq!(auxiliary.value, exact("0.144"));
     assert_eq!(auxiliary.measured.as_ref().unwrap().overlap_ms, 90 * MINUTE);
+    // The step on to the time that was not covered yet took longer than a tick: it does not earn.
+    let energy = report.parameter("EG[revenue]").unwrap();
+    assert_eq!(energy.value, exact("1.439"));
+    let gap = &energy.gaps[0];
     assert_eq!(
-        report.parameter("EG[revenue]").unwrap().value,
-        exact("1.44")
+        (gap.length_ms, gap.reason.as_str()),
+        (0, "a clock was set between the readings")
+    );
+    assert_eq!(
+        (gap.advance, gap.advance_counted),
+        (Some(exact("1")), false)
     );
 }
 

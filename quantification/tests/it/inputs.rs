@@ -201,6 +201,19 @@ fn rules_that_would_overstate_are_refused() {
         "aggregation = \"increase\"\nadvance_over_gap = \"count\"",
     );
     assert!(silent.problem.contains("only with a reason"), "{silent}");
+    for rule in ["advance_over_gap = \"count\"", "bridge_max_s = 60"] {
+        let unlimited = plan_error(
+            SOLAR,
+            "nameplate = { value = \"12.7\", unit = \"MW\" }",
+            &format!("{rule}\nreason = \"the meter stops on fault\""),
+        );
+        assert_eq!(unlimited.key, "nameplate", "{unlimited}");
+        assert!(
+            unlimited.to_string().starts_with("plan.toml:18:"),
+            "{unlimited}"
+        );
+        assert!(unlimited.remedy.contains("bridge_max_s"), "{unlimited}");
+    }
     let costs = plan_error(
         INJECTION,
         "unit = \"kWh\"\naggregation = \"increase\"",

@@ -9,6 +9,8 @@ mod hand_over;
 mod inputs;
 mod language;
 mod messages;
+mod misplaced;
+mod plausible;
 mod properties;
 mod support;
 mod warnings;

@@ -111,6 +111,15 @@ impl Binder<'_> {
                 "leave it out, or write \"count\" with a reason",
             );
         }
+        let counts =
+            point.advance_over_gap == Some(AdvanceOverGap::Count) || point.bridge_max_s > 0;
+        if counts && point.nameplate.is_none() {
+            return refuse(
+                "nameplate",
+                "an advance over a gap counts only up to what the meter can measure in that time",
+                "state the largest possible rate, nameplate = { value = \"…\", unit = \"…\" }, or leave out bridge_max_s and advance_over_gap",
+            );
+        }
         let advance = point.advance_over_gap.unwrap_or(match direction {
             Direction::Earns => AdvanceOverGap::List,
             Direction::Costs => AdvanceOverGap::Count,
