@@ -4,6 +4,7 @@ Written from quantification/README.md, "gaps", "edges" and "twice the same insta
 lies between two runs is decided at the end, in the order of time. Sums are integers on the grid 10^-15.
 """
 from fractions import Fraction
+from operator import le
 
 GRID = 15
 # Good samples on each side of a gap whose steps an advance over it is compared with, and by how much it may exceed them.
@@ -54,14 +55,13 @@ class Run:
         self.first = self.last = self.tick = None
         self.until, self.count, self.head, self.tail = start, 0, [], []
 
-    def add(self, readings, until, tick):
-        """Readings are (time, value)."""
+    def add(self, first, head, tail, count, until, tick):
+        """Takes `count` readings (time, value), of which only the first and last ones are kept."""
         if self.first is None:
-            self.first = readings[0]
-        self.last, self.until, self.tick, self.count = readings[-1], until, tick, self.count + len(readings)
-        if len(self.head) <= BESIDE:
-            self.head += readings[:BESIDE + 1 - len(self.head)]
-        self.tail = (self.tail + readings[-BESIDE - 1:])[-BESIDE - 1:]
+            self.first = first
+        self.last, self.until, self.tick, self.count = tail[-1], until, tick, self.count + count
+        self.head += head
+        self.tail = (self.tail + tail)[-BESIDE - 1:]
 
 
 def steepest(readings):
@@ -94,39 +94,40 @@ class Track:
         for bad in sorted(column.bad) + [end]:
             if bad < n:
                 continue
-            self.good(log, start, tick, [v * factor for v in column.values[n:min(bad, end)]], n, high)
+            self.good(log, start, tick, column.values[n:min(bad, end)], n, high, factor)
             n = bad + 1
             if bad >= end:
                 break
             at = start + bad * tick
             self.bad(log, at, at + tick, column.bad[bad])
 
-    def good(self, log, start, tick, values, n, high):
+    def good(self, log, start, tick, values, n, high, factor):
+        """Good polled values from sample n on, in the point's own decimals."""
         while values:
             at = start + n * tick
             region = self.region(at)
             edge = {BEFORE: self.t0, INSIDE: self.t1}.get(region)
             count = len(values) if edge is None else min(len(values), (edge - at - 1) // tick + 1)
-            readings = [(at + k * tick, v) for k, v in enumerate(values[:count])]
-            until = min(at + count * tick, high)
+            block, last = values[:count], at + (count - 1) * tick
             run = self.runs[-1] if self.runs else None
             joins = run and not self.skipped and (run.codes, run.log, run.region, run.tick, run.until) == (None, log, region, tick, at)
-            if joins:
-                self.step([run.last] + readings, region)
-            else:
+            if not joins:
                 run = self.begin(log, region, at)
-                self.step(readings, region)
-            run.add(readings, until, tick)
-            self.weigh(values[count - 1], readings[-1][0], until)
+            elif region == INSIDE:
+                self.increase += max(0, block[0] * factor - run.last[1])
             if region == INSIDE:
-                self.integral += sum(values[:count - 1]) * tick
-            values, n = values[count:], n + count
+                rises = all(map(le, block, block[1:]))
+                self.increase += (block[-1] - block[0] if rises else sum(max(0, b - a) for a, b in zip(block, block[1:]))) * factor
+                self.integral += sum(block[:-1]) * factor * tick
+            until = min(last + tick, high)
+            self.weigh(block[-1] * factor, last, until)
 
-    def step(self, readings, region):
-        if region == INSIDE:
-            first, last = readings[0][1], readings[-1][1]
-            falls = any(b[1] < a[1] for a, b in zip(readings, readings[1:]))
-            self.increase += sum(max(0, b[1] - a[1]) for a, b in zip(readings, readings[1:])) if falls else last - first
+            def readings(low, end):
+                return [(at + k * tick, block[k] * factor) for k in range(max(low, 0), min(end, count))]
+
+            head, tail = readings(0, BESIDE + 1 - len(run.head)), readings(count - BESIDE - 1, count)
+            run.add((at, block[0] * factor), head, tail, count, until, tick)
+            values, n = values[count:], n + count
 
     def messages(self, log, start, tick, column, low, high):
         factor, hold = 10 ** (GRID - column.point["decimals"]), column.point.get("stale_after_s", 0) * 1000 or tick
@@ -140,11 +141,12 @@ class Track:
             region, run, covered = self.region(at), self.runs[-1] if self.runs else None, self.coverage.around(at)[0]
             joins = run and not self.skipped and (run.codes, run.log, run.region, run.tick) == (None, log, region, None)
             if joins and covered <= run.last[0] <= at <= run.until:
-                self.step([run.last, (at, value * factor)], region)
+                self.increase += max(0, value * factor - run.last[1]) if region == INSIDE else 0
                 self.weigh(run.last[1], run.last[0], at)
             else:
                 run = self.begin(log, region, at)
-            run.add([(at, value * factor)], at + hold, None)
+            reading = (at, value * factor)
+            run.add(reading, [reading][:BESIDE + 1 - len(run.head)], [reading], 1, at + hold, None)
 
     def bad(self, log, start, until, codes):
         run, region = self.runs[-1] if self.runs else None, self.region(start)
