@@ -118,14 +118,32 @@ impl Command {
     /// # Errors
     /// What could not be done, and what to do about it.
     pub async fn run(self) -> anyhow::Result<()> {
+        if let Action::Init { names } = &self.action {
+            return init(&self.config, names);
+        }
+        let config = Config::load(&self.config)?;
+        store_is_there(&config)?;
         match self.action {
-            Action::Init { names } => init(&self.config, &names),
-            Action::Run => run(&Config::load(&self.config)?).await,
-            Action::Check => check(&Config::load(&self.config)?).await,
-            Action::Plan(action) => plan(&Config::load(&self.config)?, action).await,
-            Action::Token(action) => token(&Config::load(&self.config)?, action).await,
+            Action::Init { .. } => Ok(()),
+            Action::Run => run(&config).await,
+            Action::Check => check(&config).await,
+            Action::Plan(action) => plan(&config, action).await,
+            Action::Token(action) => token(&config, action).await,
         }
     }
+}
+
+/// Opening a store that is not there would make an empty one, beside the collector's.
+fn store_is_there(config: &Config) -> anyhow::Result<()> {
+    let Some(path) = config.store.strip_prefix("sqlite:") else {
+        return Ok(());
+    };
+    anyhow::ensure!(
+        Path::new(path).exists(),
+        "there is no store at {path}; the collector makes it at its first start: \
+         start it, or correct `store`"
+    );
+    Ok(())
 }
 
 async fn run(config: &Config) -> anyhow::Result<()> {

@@ -4,6 +4,8 @@
 //! watchers cost the store no more than one; while nobody watches it asks nothing. Watching a log is
 //! written into the store, so that its gateway posts fast.
 
+mod post;
+
 use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,7 +24,8 @@ use crate::app::{App, Shared};
 use crate::auth::Scope;
 use crate::facts::Facts;
 use crate::problem::{Answer, Asked, Problem, asked};
-use crate::{time, walk};
+use crate::walk;
+use post::event;
 
 /// How often the store is asked.
 const EVERY: Duration = Duration::from_millis(500);
@@ -75,24 +78,6 @@ pub(crate) struct SealedTo {
     pub(crate) stream: u16,
     /// Unix milliseconds; null while nothing of it has a time.
     pub(crate) to_ms: Option<i64>,
-}
-
-/// What a gateway posts.
-#[derive(Debug, Deserialize)]
-struct Post {
-    unix_ms: i64,
-    points: Vec<PostPoint>,
-}
-
-#[derive(Debug, Deserialize)]
-struct PostPoint {
-    name: String,
-    value: Option<String>,
-    #[serde(default)]
-    unit: String,
-    #[serde(default)]
-    quality: serde_json::Value,
-    tick_unix_ms: Option<i64>,
 }
 
 /// Fans out what changes.
@@ -194,6 +179,7 @@ fn watch(app: &Shared, logs: &[LogRef]) -> Watching {
 pub(crate) async fn follow(app: Shared) {
     let mut since_ms = i64::MIN;
     let mut renewed: HashMap<LogRef, i64> = HashMap::new();
+    let mut failing = false;
     loop {
         tokio::select! {
             () = app.live.stop.cancelled() => return,
@@ -217,10 +203,14 @@ pub(crate) async fn follow(app: Shared) {
         if rescan {
             since_ms = i64::MIN;
         }
-        if let Err(problem) = look(&app, &watched, &mut since_ms, &mut renewed).await {
-            // The next look asks for the same again.
-            tracing::warn!("live values: {}", problem.detail());
+        let looked = look(&app, &watched, &mut since_ms, &mut renewed).await;
+        match &looked {
+            // The next look asks for the same again; it is said once, not twice a second.
+            Err(problem) if !failing => tracing::warn!("live values: {}", problem.detail()),
+            Ok(()) if failing => tracing::info!("live values flow again"),
+            _ => {}
         }
+        failing = looked.is_err();
     }
 }
 
@@ -299,38 +289,6 @@ async fn state_of(
     Ok(Known { event, facts })
 }
 
-fn event(row: &LiveRow, facts: &Facts, sealed: Vec<SealedTo>, now_ms: i64) -> LiveEvent {
-    let origin = facts.log.origin.clone();
-    let post: Option<Post> = match &row.body {
-        None => None,
-        Some(body) => match serde_json::from_str(body) {
-            Ok(post) => Some(post),
-            Err(error) => {
-                tracing::warn!("live values of {origin} cannot be read: {error}");
-                None
-            }
-        },
-    };
-    let sent_ms = post.as_ref().map(|post| post.unix_ms);
-    let points = post.into_iter().flat_map(|post| post.points);
-    LiveEvent {
-        log: row.log.log.to_hex(),
-        size: row.size,
-        version: row.version,
-        cosigned: i64::try_from(row.cosigned_s)
-            .ok()
-            .filter(|s| *s > 0)
-            .map(|s| time::utc(s * 1000)),
-        sent_ms,
-        server_ms: now_ms,
-        points: points
-            .map(|point| live_point(point, facts, &sealed))
-            .collect(),
-        sealed,
-        origin,
-    }
-}
-
 async fn sealed(store: &Store, facts: &Facts) -> Answer<Vec<SealedTo>> {
     let mut sealed = Vec::new();
     for stream in facts
@@ -345,33 +303,6 @@ async fn sealed(store: &Store, facts: &Facts) -> Answer<Vec<SealedTo>> {
         });
     }
     Ok(sealed)
-}
-
-fn live_point(point: PostPoint, facts: &Facts, sealed: &[SealedTo]) -> LivePoint {
-    let config = facts
-        .config()
-        .and_then(|config| config.config.point(&point.name));
-    let stream = config.map(|(_, sealed)| sealed.stream);
-    let reaches = sealed
-        .iter()
-        .find(|to| Some(to.stream) == stream)
-        .and_then(|to| to.to_ms);
-    let quality = match point.quality {
-        serde_json::Value::String(text) => text,
-        serde_json::Value::Null => "good".to_owned(),
-        other => other.to_string(),
-    };
-    LivePoint {
-        sealed: point
-            .tick_unix_ms
-            .zip(reaches)
-            .is_some_and(|(at, to)| at < to),
-        name: point.name,
-        value: point.value,
-        unit: point.unit,
-        quality,
-        time_ms: point.tick_unix_ms,
-    }
 }
 
 /// Where to go on.

@@ -75,8 +75,8 @@ pub(crate) struct TodayParameter {
 #[derive(Debug, Default)]
 pub(crate) struct Today {
     kept: Mutex<HashMap<String, Kept>>,
-    /// Lets one computation run while the others wait for what it makes.
-    turn: tokio::sync::Mutex<()>,
+    /// Per project: lets one computation run while the others wait for what it makes.
+    turns: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
 }
 
 #[derive(Debug, Clone)]
@@ -95,6 +95,11 @@ const LEAST_AGE_MS: i64 = 5_000;
 const SHARE: i64 = 10;
 
 impl Today {
+    fn turn(&self, project: &str) -> Arc<tokio::sync::Mutex<()>> {
+        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(turns.entry(project.to_owned()).or_default())
+    }
+
     fn fresh(&self, project: &str, now_ms: i64, state: Option<&str>) -> Option<Answer<TodayView>> {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let kept = kept.get(project)?;
@@ -116,7 +121,8 @@ pub(crate) async fn today(State(app): State<Shared>, scope: Scope) -> Answer<Jso
     if let Some(kept) = app.today.fresh(scope.id(), app.now_ms(), None) {
         return kept.map(Json);
     }
-    let _turn = app.today.turn.lock().await;
+    let turn = app.today.turn(scope.id());
+    let _mine = turn.lock().await;
     let now_ms = app.now_ms();
     let (stored, bound) = bound(&app, scope.id()).await?;
     let zone = period::zone(&bound.plan.reporting_zone);

@@ -32,16 +32,22 @@ async fn an_operator_gets_from_nothing_to_a_working_token() {
         std::os::unix::fs::PermissionsExt::mode(&key.permissions()) & 0o777,
         0o600
     );
+    let early = run(at, &["check"]);
+    assert!(
+        !early.status.success() && said(&early).contains("there is no store at"),
+        "{}",
+        said(&early)
+    );
+    // What a collector would have written into the store that the configuration names.
+    let store = store::Store::open(&format!("sqlite:{}", at.join("central.db").display()))
+        .await
+        .unwrap();
     let checked = said(&run(at, &["check"]));
     assert!(
         checked.contains("certificate and key fit") && checked.contains("none yet"),
         "{checked}"
     );
 
-    // What a collector would have written into the store that the configuration names.
-    let store = store::Store::open(&format!("sqlite:{}", at.join("central.db").display()))
-        .await
-        .unwrap();
     let plant = Plant::enrol(&store, "Solar field", ORIGIN, MIDNIGHT).await;
     let plan = plan_text(&plant);
     let file = |name: &str, text: &str| {
@@ -139,6 +145,8 @@ async fn a_port_that_is_taken_or_a_missing_file_is_said_at_once() {
         said(&missing)
     );
     let bed = Bed::new().await;
+    let url = format!("sqlite:{}", folder.path().join("x.db").display());
+    store::Store::open(&url).await.unwrap().close().await;
     let text = format!("listen = \"{}\"\nstore = \"sqlite:x.db\"\n", bed.address);
     {
         use std::io::Write as _;

@@ -109,11 +109,12 @@ impl Plant {
         let tick = u64::try_from(start_ms).unwrap() / u64::from(TICK_MS);
         let site = store.create_site(site, start_ms).await.unwrap().id;
         let parsed = Origin::parse(origin).unwrap();
-        let seed = u8::try_from(origin.len() % 200).unwrap();
+        // One key belongs to one log.
+        let seed = |what: &str| evidence::hash::sha256(format!("{what} {origin}").as_bytes()).0;
         let mut plant = Self {
             chain: Chain::new(parsed.clone()),
-            entry_key: SigningKey::from_seed([seed; 32]),
-            log_key: SigningKey::from_seed([8; 32]),
+            entry_key: SigningKey::from_seed(seed("entry")),
+            log_key: SigningKey::from_seed(seed("log")),
             witness: SigningKey::from_seed([9; 32]),
             boot: Boot {
                 counter: 1,
@@ -157,7 +158,7 @@ impl Plant {
             origin: origin.to_owned(),
             log_key: *plant.log_key.public().bytes(),
             log_vkey: plant.vkey(),
-            token: [seed; 32],
+            token: seed("token"),
             genesis: plant.append(start_ms, true),
         };
         assert_eq!(store.enrol(&enrol).await.unwrap(), Enrolled::New(plant.at));

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use evidence::bundle::{Bundle, FileSpan};
 use evidence::chain::Chain;
+use evidence::control::Control;
 use evidence::entry::Body;
 use evidence::hash::Origin;
 use evidence::segment::tick_time;
@@ -14,10 +15,11 @@ use quantification::period;
 use quantification::plan::Plan;
 use quantification::report::Report;
 use serde_json::{Value, json};
-use verifier_api::Role;
+use store::LogRef;
+use verifier_api::{Role, apply};
 
 use crate::bed::{Bed, PROJECT, of_project, plan_text, problem};
-use crate::plant::ORIGIN;
+use crate::plant::{ORIGIN, Plant};
 
 const ID: &str = "2026-03-09_2026-03-09";
 
@@ -51,31 +53,41 @@ async fn directly(bed: &Bed, from: &str, to: &str) -> Report {
 }
 
 async fn directly_placed(bed: &Bed, from: &str, to: &str, placed: Option<i64>) -> Report {
-    let plan = Plan::parse(&plan_text(&bed.plant), "plan.toml").unwrap();
+    let log = (bed.plant.at, ORIGIN, u64::MAX);
+    fed(bed, &plan_text(&bed.plant), &[log], (from, to), placed).await
+}
+
+/// The report of a plan, fed with these logs, each up to an entry (exclusive).
+async fn fed(
+    bed: &Bed,
+    plan: &str,
+    logs: &[(LogRef, &str, u64)],
+    (from, to): (&str, &str),
+    placed: Option<i64>,
+) -> Report {
+    let plan = Plan::parse(plan, "plan.toml").unwrap();
     let bound = plan.bind(&shipped("grid_solar").unwrap()).unwrap();
     let day = |text| period::date(text).unwrap();
     let period = bound.plan.period(day(from), day(to)).unwrap();
     let mut computation = Computation::new(&bound, &period);
-    let mut chain = Chain::new(Origin::parse(ORIGIN).unwrap());
-    let rows = bed
-        .store
-        .rows(bed.plant.at, 0..u64::MAX, 10_000, true)
-        .await
-        .unwrap();
-    for row in rows {
-        let applied = chain.apply(&row.entry, row.payload.as_deref()).unwrap();
-        if let Some(mut segment) = applied.segment {
-            segment.shift = segment.shift.or(placed);
-            computation
-                .segment(ORIGIN, row.index, &applied.leaf, &segment)
-                .unwrap();
-        }
-        if let Body::Gap { ticks, reason, .. } = &applied.entry.body {
-            let time = |tick| tick_time(tick, applied.shift.unwrap(), applied.tick_ms).unwrap();
-            let (from, to) = (time(ticks.first), time(ticks.end()));
-            computation
-                .gap(ORIGIN, row.index, ticks.stream, from, to, reason.name())
-                .unwrap();
+    for (at, origin, end) in logs {
+        let mut chain = Chain::new(Origin::parse(origin).unwrap());
+        let rows = bed.store.rows(*at, 0..*end, 10_000, true).await.unwrap();
+        for row in rows {
+            let applied = chain.apply(&row.entry, row.payload.as_deref()).unwrap();
+            if let Some(mut segment) = applied.segment {
+                segment.shift = segment.shift.or(placed);
+                computation
+                    .segment(origin, row.index, &applied.leaf, &segment)
+                    .unwrap();
+            }
+            if let Body::Gap { ticks, reason, .. } = &applied.entry.body {
+                let time = |tick| tick_time(tick, applied.shift.unwrap(), applied.tick_ms).unwrap();
+                let (from, to) = (time(ticks.first), time(ticks.end()));
+                computation
+                    .gap(origin, row.index, ticks.stream, from, to, reason.name())
+                    .unwrap();
+            }
         }
     }
     computation.finish().unwrap()
@@ -261,6 +273,83 @@ async fn a_bundle_holds_the_report_and_exactly_the_entries_it_rests_on() {
         .flat_map(|row| row.payload.clone().unwrap())
         .collect();
     assert!(span(&log.payload) == payloads, "the payloads differ");
+    bed.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_replaced_within_the_period_is_followed_into_its_successor() {
+    const SECOND: &str = "example.com/gw/0002";
+    let mut bed = Bed::new().await;
+    bed.plant.measure(30, &BTreeMap::new());
+    // Ten minutes later another gateway goes on.
+    let start_ms = bed.plant.now_ms() + 600_000;
+    let mut second = Plant::enrol(&bed.store, "Solar field", SECOND, start_ms).await;
+    second.control(Control::Recovery {
+        origin: ORIGIN.to_owned(),
+        last_index: bed.plant.size() - 1,
+        last_leaf: *bed.plant.chain().previous().unwrap(),
+        reason: "the first one failed".to_owned(),
+    });
+    second.measure(30, &BTreeMap::new());
+    // What the first one still seals after that is checked, and counts for nothing.
+    let handed_over = bed.plant.size();
+    bed.plant.measure(3, &BTreeMap::new());
+    let now_ms = second.now_ms();
+    bed.clock.set(now_ms);
+    bed.plant.upload(&bed.store, now_ms).await;
+    second.upload(&bed.store, now_ms).await;
+
+    let text = plan_text(&bed.plant);
+    let log = format!(
+        "[[logs]]\norigin = \"{SECOND}\"\nanchor = \"{}\"\nsucceeds = \"{ORIGIN}\"\nsite = \"solar\"\n\n[[points]]",
+        second.vkey()
+    );
+    let mut text = text.replacen("[[points]]", &log, 1);
+    for point in ["export.energy", "aux.power"] {
+        let one = format!("{{ log = \"{ORIGIN}\", point = \"{point}\" }}");
+        let two = format!("{one}, {{ log = \"{SECOND}\", point = \"{point}\" }}");
+        text = text.replace(&one, &two);
+    }
+    let plan = apply::check(&bed.store, &text, "plan.toml", &[])
+        .await
+        .unwrap();
+    apply::store(&bed.store, &text, &plan, "decision 1", "test", now_ms)
+        .await
+        .unwrap();
+
+    let token = bed.token(Role::Preparer, &[PROJECT]).await;
+    let made = make_report(&bed, &token, "2026-03-09", "2026-03-09").await;
+    assert_eq!(made["job"]["state"], "done", "{made}");
+    let path = of_project(&format!("/reports/{ID}/report.json"));
+    let bytes = bed
+        .get(&token, &path)
+        .send()
+        .await
+        .unwrap()
+        .bytes()
+        .await
+        .unwrap();
+    let logs = [
+        (bed.plant.at, ORIGIN, handed_over),
+        (second.at, SECOND, u64::MAX),
+    ];
+    let expected = fed(&bed, &text, &logs, ("2026-03-09", "2026-03-09"), None).await;
+    assert_eq!(&*bytes, &*expected.to_json());
+    let energy = expected.parameter("EG[revenue]").unwrap();
+    assert_eq!(energy.measured.as_ref().unwrap().evidence.len(), 2);
+
+    let path = of_project(&format!("/reports/{ID}/bundle.tar"));
+    let bytes = bed
+        .get(&token, &path)
+        .send()
+        .await
+        .unwrap()
+        .bytes()
+        .await
+        .unwrap()
+        .to_vec();
+    let bundle = Bundle::read(&bytes).unwrap();
+    assert_eq!(bundle.logs.len(), 2);
     bed.end().await;
 }
 
