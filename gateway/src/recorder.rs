@@ -98,6 +98,12 @@ pub enum RecorderError {
         /// The rule.
         why: String,
     },
+    /// There is no room to begin with.
+    #[error(
+        "no room is left in `{0}`, not even for what an earlier run recorded; free space or raise \
+         [buffer] max_mb. Nothing is lost: the journal keeps it"
+    )]
+    NoRoom(PathBuf),
     /// The file system refused.
     #[error(transparent)]
     Files(#[from] std::io::Error),
@@ -348,9 +354,11 @@ impl Recorder {
             if monotonic_ms < stall.retry_at_ms {
                 return Ok(());
             }
+            self.note_end("storage").await;
             if !self.resume_after_stall(stall).await? {
                 return Ok(());
             }
+            self.note_end("").await;
         }
         for stream in self.open.keys().copied().collect::<Vec<_>>() {
             let Some(axis) = self.timeline.axis(stream).copied() else {

@@ -136,6 +136,16 @@ impl Recorder {
         });
     }
 
+    /// Notes how this run would have ended if the process died now; only the reason of a gap hangs on
+    /// it, so a full disk is no error here.
+    pub(super) async fn note_end(&mut self, how: &str) {
+        if let Some(journal) = &mut self.journal
+            && let Err(error) = journal.set_note("closed", how.as_bytes()).await
+        {
+            tracing::debug!("The journal took no note: {error}");
+        }
+    }
+
     /// Tries to go on: seals what was held, declares the time without recording. Whether it worked.
     pub(super) async fn resume_after_stall(&mut self, stall: Stall) -> Result<bool, RecorderError> {
         let monotonic_ms = self.clock.monotonic_ms();

@@ -38,6 +38,8 @@ enum LastRun {
     Died,
     /// The machine started again without an orderly stop.
     PowerLost,
+    /// It had no room left to record.
+    NoRoom,
 }
 
 impl Recorder {
@@ -154,6 +156,10 @@ impl Recorder {
             self.publish_axes();
         } else {
             self.join_trusted_time(now, monotonic_ms, last_run).await?;
+        }
+        if self.stalled.is_some() {
+            // Going on would declare a gap over samples that the journal still holds.
+            return Err(RecorderError::NoRoom(self.settings.data_dir.clone()));
         }
         if let Some(journal) = &mut self.journal {
             journal.clear(self.log.chain()).await?;
@@ -352,6 +358,7 @@ impl Recorder {
             LastRun::None | LastRun::Died => (GapReason::Startup, None),
             LastRun::Stopped => (GapReason::Operator, Some("stopped in order")),
             LastRun::PowerLost => (GapReason::Power, None),
+            LastRun::NoRoom => (GapReason::Storage, Some("no room was left in the buffer")),
         };
         for (stream, state) in active(self.log.chain()) {
             let first = state.next_tick.unwrap_or(0);
@@ -438,6 +445,7 @@ async fn last_run(
     let closed = journal.note("closed").await?;
     let boot = journal.note("os_boot").await?;
     Ok(match (closed.as_deref(), boot.as_deref()) {
+        (Some(b"storage"), _) => LastRun::NoRoom,
         (Some([_, ..]), _) => LastRun::Stopped,
         (_, Some(boot)) if boot == os_boot.as_bytes() => LastRun::Died,
         (_, Some(_)) => LastRun::PowerLost,

@@ -8,6 +8,7 @@ use evidence::entry::{Body, GapReason};
 use gateway::buffer::LogReader;
 use gateway::clock::ManualClock;
 use gateway::config::FullPolicy;
+use gateway::recorder::RecorderError;
 
 use crate::support::{MARCH, MESSAGES, POLLED, Site, controls, partition, second, seconds};
 
@@ -17,7 +18,7 @@ async fn with_policy_stop_a_full_buffer_stops_recording_and_the_gap_says_why() {
     site.settings.limits.max_bytes = 200_000;
     site.settings.limits.ballast_bytes = 0;
     let mut recorder = site.start().await;
-    let mut lasted = 0;
+    let mut lasted = 0_u64;
     while recorder.status().stalled_since_ms.is_none() {
         second(&mut recorder, &site.clock).await.unwrap();
         lasted += 1;
@@ -30,8 +31,11 @@ async fn with_policy_stop_a_full_buffer_stops_recording_and_the_gap_says_why() {
         stopped_at,
         "nothing is recorded while there is no room"
     );
-    // Restarted with a larger limit, as an operator would.
     drop(recorder);
+    site.settings.limits.max_bytes = 1_000;
+    let refused = site.try_start().await.err().unwrap();
+    assert!(matches!(refused, RecorderError::NoRoom(_)), "{refused}");
+    // Restarted with a larger limit, as an operator would.
     site.settings.limits.max_bytes = 10_000_000;
     let mut recorder = site.start().await;
     seconds(&mut recorder, &site.clock, 30).await;
@@ -41,7 +45,53 @@ async fn with_policy_stop_a_full_buffer_stops_recording_and_the_gap_says_why() {
         parts.windows(2).all(|pair| pair[0].1 == pair[1].0),
         "{parts:?}"
     );
-    assert!(parts.iter().any(|part| part.2.is_some()));
+    let gap = parts.iter().find(|part| part.2.is_some()).unwrap();
+    assert_eq!(gap.2, Some(GapReason::Storage));
+    let sampled: u64 = parts
+        .iter()
+        .filter(|part| part.2.is_none())
+        .map(|part| part.1 - part.0)
+        .sum();
+    assert!(sampled >= lasted - 1 + 30, "{sampled} of {lasted} and 30");
+}
+
+#[tokio::test]
+async fn files_go_when_they_are_old_and_acknowledged_and_not_before() {
+    let mut site = Site::new(ManualClock::trusted(MARCH, 5_000));
+    site.settings.keep_days = 2;
+    let mut recorder = site.start().await;
+    for _day in 0..5 {
+        seconds(&mut recorder, &site.clock, 12).await;
+        site.clock.advance(86_400_000);
+    }
+    seconds(&mut recorder, &site.clock, 12).await;
+    let files = || {
+        let names = std::fs::read_dir(site.log_dir()).unwrap();
+        let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let mut names: Vec<String> = names.filter(|name| name.ends_with(".db")).collect();
+        names.sort();
+        names
+    };
+    assert_eq!(files().len(), 6, "nothing is acknowledged: {:?}", files());
+    let second_file = recorder.log().buffer().files()[1].clone();
+    recorder.acknowledge(second_file.end);
+    site.clock.advance(3_600_000);
+    recorder.tend().await.unwrap();
+    assert_eq!(
+        files().len(),
+        4,
+        "two are acknowledged and old: {:?}",
+        files()
+    );
+    recorder.acknowledge(recorder.status().size);
+    site.clock.advance(3_600_000);
+    recorder.tend().await.unwrap();
+    assert_eq!(
+        files(),
+        ["log-2026-03-05.db", "log-2026-03-06.db"],
+        "sealed within two days"
+    );
+    recorder.close().await.unwrap();
 }
 
 #[tokio::test]
