@@ -1,6 +1,5 @@
 //! The worked example of `FORMAT.md`: fixed keys, three leaves, every byte that follows from them.
 //! A change here is a change of the format.
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use evidence::checkpoint::{Checkpoint, log_vkey, sign_checkpoint};
 use evidence::cosignature::cosign;

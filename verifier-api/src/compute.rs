@@ -22,19 +22,20 @@ const PAGES_AHEAD: usize = 2;
 /// The evidence that the report of a period rests on: one span for each log of the plan, in the
 /// order of feeding.
 pub(crate) async fn spans(app: &App, bound: &Bound, period: &Period) -> Answer<Vec<Span>> {
-    let mut spans: Vec<Span> = Vec::new();
-    for planned in bound.plan.feeding_order() {
+    let order = bound.plan.feeding_order();
+    let mut spans = Vec::new();
+    for planned in &order {
         let log = walk::planned_log(app, planned).await?;
-        let span = walk::span(&app.store, &log, period.start_ms(), period.end_ms()).await?;
-        if let Some(predecessor) = &planned.succeeds {
+        let mut counts_to = None;
+        let mut others = order.iter();
+        if let Some(next) = others.find(|next| next.succeeds.as_ref() == Some(&planned.origin)) {
             // The successor's recovery entry names the last entry of its predecessor that counts.
-            let facts = Facts::load(&app.store, span.log.clone()).await?;
-            let of = |span: &&mut Span| span.log.origin == predecessor.as_str();
-            if let Some(replaced) = spans.iter_mut().find(of) {
-                replaced.counts_to = facts.continues(predecessor.as_str());
-            }
+            let successor = walk::planned_log(app, next).await?;
+            let facts = Facts::load(&app.store, successor).await?;
+            counts_to = facts.continues(planned.origin.as_str());
         }
-        spans.push(span);
+        let time_ms = period.start_ms()..period.end_ms();
+        spans.push(walk::span(&app.store, &log, time_ms, counts_to).await?);
     }
     Ok(spans)
 }

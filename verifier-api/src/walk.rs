@@ -37,8 +37,15 @@ pub(crate) struct Span {
     pub(crate) counts_to: Option<u64>,
 }
 
-/// Finds the entries that a period needs.
-pub(crate) async fn span(store: &Store, log: &Log, start_ms: i64, end_ms: i64) -> Answer<Span> {
+/// Finds the entries that a period needs. Where another log continues this one, the entry that it
+/// names is among them, however late: a verifier checks the hand-over.
+pub(crate) async fn span(
+    store: &Store,
+    log: &Log,
+    time_ms: std::ops::Range<i64>,
+    counts_to: Option<u64>,
+) -> Answer<Span> {
+    let (start_ms, end_ms) = (time_ms.start, time_ms.end);
     let head = store.head(log.log).await?;
     let head = head.ok_or_else(|| Problem::not_found("log"))?;
     let facts = Facts::load(store, head.log.clone()).await?;
@@ -51,7 +58,7 @@ pub(crate) async fn span(store: &Store, log: &Log, start_ms: i64, end_ms: i64) -
     streams.dedup();
 
     let mut first: Option<u64> = None;
-    let mut needed = Some(0);
+    let mut needed = Some(counts_to.map_or(0, |last| last.saturating_add(1)));
     for stream in &streams {
         let begins = beginning(store, &facts, *stream, start_ms, end_ms).await?;
         first = first.into_iter().chain(begins).min();
@@ -68,7 +75,7 @@ pub(crate) async fn span(store: &Store, log: &Log, start_ms: i64, end_ms: i64) -
         size: head.log.size,
         note: head.note,
         reaches_ms: reaches(store, &facts).await?,
-        counts_to: None,
+        counts_to,
         log: head.log,
     };
     if let Some(needed) = needed.filter(|needed| *needed > span.first) {
