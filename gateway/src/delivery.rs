@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use evidence::checkpoint::Checkpoint;
 use evidence::cosignature::verify_cosignature;
-use evidence::entry::{Freshness, FreshnessKind};
+use evidence::entry::{ClockStatus, Freshness, FreshnessKind};
 use evidence::hash::{Origin, sha256};
 use evidence::note::{Note, Vkey};
 use evidence::wire::{Record, Upload};
@@ -32,6 +32,8 @@ pub use outcome::{DeliveryStatus, HeadState, Outcome};
 
 use outcome::{Memory, memory_path};
 
+/// A cosignature further ahead of a synchronised clock is not taken, in seconds.
+const MOST_AHEAD_S: u64 = 600;
 /// Entries in one upload at most.
 const MOST_ENTRIES: u32 = 64;
 /// Bytes of one upload at which no further entry is added.
@@ -281,6 +283,11 @@ impl Delivery {
             .ok_or_else(|| {
                 nonsense("the acknowledgement carries no cosignature of the collector")
             })?;
+        if let Some(ahead_s) = self.ahead_s(time) {
+            return Err(nonsense(&format!(
+                "it was cosigned {ahead_s} s ahead of this device's synchronised clock; the collector's clock is wrong"
+            )));
+        }
         let memory = Memory {
             acknowledged: size,
             cosigned_unix_s: Some(time),
@@ -305,10 +312,20 @@ impl Delivery {
         Ok(())
     }
 
+    /// How far a cosignature is ahead of our clock, if more than can be believed of two synchronised
+    /// clocks. A time from the future would stand in the evidence for ever.
+    fn ahead_s(&self, cosigned_unix_s: u64) -> Option<u64> {
+        let now = self.clock.now();
+        let synchronised = matches!(now.status, ClockStatus::Ntp | ClockStatus::Gnss);
+        let ahead_s = cosigned_unix_s.saturating_sub(now.unix_ms / 1_000);
+        (synchronised && ahead_s > MOST_AHEAD_S).then_some(ahead_s)
+    }
+
     /// Pins a trail note if the collector's key signed it and it is about this log.
     fn pin(&self, trail: &str) {
         let ours = Note::parse(trail.as_bytes()).ok().filter(|note| {
-            verify_cosignature(note, &self.witness).is_ok_and(|time| time.is_some())
+            verify_cosignature(note, &self.witness)
+                .is_ok_and(|time| time.is_some_and(|time| self.ahead_s(time).is_none()))
                 && Checkpoint::parse_body(&note.text).is_ok_and(|of| of.origin == self.origin)
         });
         if ours.is_none() {

@@ -16,6 +16,9 @@ use sqlx::{Connection as _, PgConnection, PgPool, SqlitePool};
 use crate::error::{StoreError, is_conflict};
 use crate::schema;
 
+/// How long a SQLite file that other programs are opening for the first time is tried, every 20 ms.
+const OPENING_PATIENCE: Duration = Duration::from_secs(5);
+
 /// The central store. Cheap to clone; all clones share the pools.
 #[derive(Clone)]
 pub struct Store {
@@ -257,12 +260,21 @@ async fn open_sqlite(path: &Path) -> Result<Engine, StoreError> {
         .synchronous(SqliteSynchronous::Full)
         .busy_timeout(Duration::from_secs(5))
         .foreign_keys(true);
-    let writer = SqlitePoolOptions::new()
-        .min_connections(1)
-        .max_connections(1)
-        .connect_with(options.clone())
-        .await
-        .map_err(|error| address(error.to_string()))?;
+    let begun = Instant::now();
+    let writer = loop {
+        let pool = SqlitePoolOptions::new()
+            .min_connections(1)
+            .max_connections(1);
+        match pool.connect_with(options.clone()).await {
+            Ok(writer) => break writer,
+            // Turning an empty file to WAL does not wait for others who do the same, whatever the
+            // busy timeout says; the one who came first is done in a moment.
+            Err(error) if is_conflict(&error) && begun.elapsed() < OPENING_PATIENCE => {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            Err(error) => return Err(address(error.to_string())),
+        }
+    };
     let readers = SqlitePoolOptions::new()
         .max_connections(4)
         .connect_with(options.create_if_missing(false).pragma("query_only", "ON"))

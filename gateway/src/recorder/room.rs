@@ -80,13 +80,9 @@ impl Recorder {
             let Some(journal) = &mut self.journal else {
                 return Ok(false);
             };
-            let now = self.clock.now();
-            let now = if self.timeline.is_trusted() {
-                now
-            } else {
-                super::unset(now)
-            };
-            match self.log.control(journal, &control, now).await {
+            // The clock as it is: a start seals this before its axes are placed, and a statement without
+            // a time would make the next entries wait for a clock event that is not coming.
+            match self.log.control(journal, &control, self.clock.now()).await {
                 Ok(sealed) => self.take_sealed(sealed).await?,
                 Err(error) if error.is_full() => return Ok(false),
                 Err(error) => return Err(error.into()),
@@ -97,8 +93,8 @@ impl Recorder {
                 "The buffer is full: the oldest payloads were dropped"
             );
             self.dropped_to = to;
-            // If the process dies here, the payloads are still there although declared dropped; the
-            // verifier accepts their absence, it does not demand it.
+            // If the process dies here, the payloads are still there although declared dropped. The
+            // declaration decides: they count as lost everywhere, and are given back with the next drop.
             if let Err(error) = self.log.buffer_mut().drop_payloads(from, to).await {
                 // What is dropped but not given back yet is given back with the next attempt.
                 tracing::error!("Room could not be given back: {error}");

@@ -18,6 +18,7 @@ use super::clock_event::Unplaced;
 use super::{Axes, Recorder, RecorderError, Settings, Surroundings, Timeline, unset};
 use crate::buffer::Buffer;
 use crate::clock::{DAY_MS, STEP_LIMIT_MS, utc_text};
+use crate::delivery::Outcome;
 use crate::durable;
 use crate::identity::Identity;
 use crate::journal::{Journal, JournalRow};
@@ -80,6 +81,7 @@ impl Recorder {
         let clock = Arc::clone(&around.clock);
         let faults = Arc::clone(&around.faults);
         let log = Log::new(identity, chain, opened.buffer, boot_id, clock, faults);
+        let acknowledged = *Outcome::load(&settings.data_dir).acknowledged.borrow();
         let mut recorder = Self {
             clock: around.clock,
             faults: around.faults,
@@ -93,7 +95,8 @@ impl Recorder {
             waiting_since_ms: 0,
             synced_at_ms: 0,
             stalled: None,
-            acknowledged: 0,
+            // Known before anything is sealed: what the collector holds is never declared dropped here.
+            acknowledged,
             dropped_to: 0,
             tidied_at_ms: 0,
             late_samples: 0,
