@@ -78,6 +78,27 @@ fn a_stream_that_does_not_reach_an_edge_of_the_period_is_incomplete_unless_the_l
 }
 
 #[test]
+fn one_entry_placed_far_ahead_hides_nothing_of_what_follows() {
+    let mut axis = axis(false);
+    axis.take(90, 20, Run::Measured);
+    axis.take(190, 5, Run::Gap(GapReason::Operator));
+    axis.take(900, 10, Run::Measured);
+    assert_eq!(axis.take(110, 80, Run::Measured), 80);
+    assert_eq!(axis.take(190, 10, Run::Measured), 5);
+    let (facts, problem) = axis.finish(false, false, false);
+    assert!(problem.is_none(), "{problem:?}");
+    assert_eq!(
+        (
+            facts.measured,
+            facts.declared(),
+            facts.overlaps,
+            facts.holes
+        ),
+        (100, 5, 5, 0)
+    );
+}
+
+#[test]
 fn an_instant_is_measured_once_whatever_the_clock_did() {
     let mut axis = axis(false);
     assert_eq!(axis.take(95, 10, Run::Measured), 5);
