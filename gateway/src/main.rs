@@ -42,6 +42,7 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(failure) => {
+            print!("{}", failure.output);
             eprintln!("error: {}", failure.text);
             ExitCode::from(failure.code)
         }
