@@ -19,9 +19,11 @@ mod address;
 mod measurement;
 mod modbus;
 mod mqtt;
+mod order;
 mod point;
 mod problem;
 mod reader;
+mod register;
 
 pub use address::{AddressBase, modicon_text};
 pub use measurement::{MESSAGE_STREAMS_FROM, MESSAGE_TICK_MS, polled_streams};
@@ -30,6 +32,7 @@ pub use mqtt::{MqttBroker, MqttTls};
 pub use point::PointConfig;
 pub use problem::{Problem, Problems};
 use reader::{Reader, Section};
+pub use register::RegisterSpec;
 
 /// The whole configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]

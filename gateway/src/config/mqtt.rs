@@ -170,10 +170,12 @@ fn message_point(
     names: &mut Names,
     patterns: &mut Patterns,
 ) -> Option<PointConfig> {
-    let common = point::common(section);
-    if let Some(common) = &common {
-        names.point(section, &common.name, &common.name_span);
+    let name = point::name(section);
+    if let Some(name) = &name {
+        names.point(section, name.get_ref(), &name.span());
     }
+    let (decimals, unit) = (point::decimals(section), point::unit(section));
+    let plausible = point::plausible(section, decimals);
     let topic = section.required_text(
         "topic",
         "write the topic to subscribe, e.g. topic = \"site/flow\"",
@@ -200,9 +202,9 @@ fn message_point(
         );
     }
     section.finish();
-    let common = common?;
+    let plausible = plausible?;
     Some(PointConfig {
-        name: common.name,
+        name: name?.into_inner(),
         source: Source::Message {
             topic: topic?.into_inner(),
             pointer: pointer.map(Spanned::into_inner),
@@ -210,13 +212,13 @@ fn message_point(
         format: point::NUMBER,
         scale: Decimal::ONE,
         offset: Decimal::ZERO,
-        decimals: common.decimals,
-        unit: common.unit,
-        kind: common.kind,
+        decimals: decimals?,
+        unit: unit?,
+        kind: plausible.kind,
         sentinels: Vec::new(),
-        min: common.min,
-        max: common.max,
-        max_step_per_s: common.max_step_per_s,
+        min: plausible.min,
+        max: plausible.max,
+        max_step_per_s: plausible.max_step_per_s,
         interval_s: None,
         stale_after_s: Some(stale?),
     })

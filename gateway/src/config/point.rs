@@ -1,7 +1,5 @@
 //! What polled points and message points have in common.
 
-use std::ops::Range;
-
 use evidence::decimal::{Decimal, MAX_DECIMALS};
 use evidence::measurement::{PointKind, Source};
 use evidence::unit;
@@ -10,6 +8,7 @@ use toml::Spanned;
 
 use super::problem::not_one_of;
 use super::reader::Section;
+use super::register::RegisterSpec;
 
 /// One quantity, checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,41 +43,60 @@ pub struct PointConfig {
     pub stale_after_s: Option<u32>,
 }
 
-/// The keys every point has.
-pub(super) struct Common {
-    pub(super) name: String,
-    pub(super) name_span: Range<usize>,
-    pub(super) decimals: u8,
-    pub(super) unit: &'static str,
+impl PointConfig {
+    /// A point that is polled every `interval_s` seconds.
+    pub(super) fn polled(register: RegisterSpec, plausible: Plausible, interval_s: u16) -> Self {
+        Self {
+            source: register.source(),
+            name: register.name,
+            format: register.format,
+            scale: register.scale,
+            offset: register.offset,
+            decimals: register.decimals,
+            unit: register.unit,
+            kind: plausible.kind,
+            sentinels: register.sentinels,
+            min: plausible.min,
+            max: plausible.max,
+            max_step_per_s: plausible.max_step_per_s,
+            interval_s: Some(interval_s),
+            stale_after_s: None,
+        }
+    }
+}
+
+/// What is known of a quantity beside its value: how it behaves and what is plausible.
+pub(super) struct Plausible {
     pub(super) kind: PointKind,
     pub(super) min: Option<Decimal>,
     pub(super) max: Option<Decimal>,
     pub(super) max_step_per_s: Option<Decimal>,
 }
 
-/// Reads the common keys; `None` when one that cannot be replaced is missing or wrong.
-pub(super) fn common(section: &Section<'_, '_>) -> Option<Common> {
-    let name = name(section);
-    let decimals = section.number("decimals", 0..=i128::from(MAX_DECIMALS));
+/// Reads `decimals`, which must be there.
+pub(super) fn decimals(section: &Section<'_, '_>) -> Option<u8> {
     if !section.has("decimals") {
         section.missing(
             "decimals",
             "write how many decimals the value has in its unit, e.g. decimals = 1",
         );
     }
-    let unit = section.required_text("unit", "write a unit symbol, e.g. unit = \"kWh\"");
-    let unit = unit.and_then(|text| {
-        let known = unit::parse(text.get_ref());
-        if known.is_none() {
-            let place = text.span();
-            section.report(
-                &place,
-                "unit",
-                not_one_of(text.get_ref(), "a unit", unit::SYMBOLS),
-            );
-        }
-        known
-    });
+    section.number("decimals", 0..=i128::from(MAX_DECIMALS))
+}
+
+/// Reads `unit`, which must be there.
+pub(super) fn unit(section: &Section<'_, '_>) -> Option<&'static str> {
+    let text = section.required_text("unit", "write a unit symbol, e.g. unit = \"kWh\"")?;
+    let known = unit::parse(text.get_ref());
+    if known.is_none() {
+        let wrong = not_one_of(text.get_ref(), "a unit", unit::SYMBOLS);
+        section.report(&text.span(), "unit", wrong);
+    }
+    known
+}
+
+/// Reads `kind`, `min`, `max` and `max_step_per_s`; the bounds must lie on the grid of `decimals`.
+pub(super) fn plausible(section: &Section<'_, '_>, decimals: Option<u8>) -> Option<Plausible> {
     if !section.has("kind") {
         section.missing(
             "kind",
@@ -104,17 +122,13 @@ pub(super) fn common(section: &Section<'_, '_>) -> Option<Common> {
     if let Some(step) = step.as_ref().filter(|step| step.get_ref().mantissa() <= 0) {
         section.report(&step.span(), "max_step_per_s", "must be above 0");
     }
-    let decimals = decimals?;
     for (key, value) in [("min", &min), ("max", &max)] {
-        on_grid(section, key, value.as_ref(), decimals);
+        if let Some(decimals) = decimals {
+            on_grid(section, key, value.as_ref(), decimals);
+        }
     }
-    let (name, kind) = (name?, kind?);
-    Some(Common {
-        name_span: name.span(),
-        name: name.into_inner(),
-        decimals,
-        unit: unit?,
-        kind: kind.into_inner(),
+    Some(Plausible {
+        kind: kind?.into_inner(),
         min: min.map(Spanned::into_inner),
         max: max.map(Spanned::into_inner),
         max_step_per_s: step.map(Spanned::into_inner),
