@@ -24,6 +24,7 @@ mod point;
 mod problem;
 mod reader;
 mod register;
+mod template;
 
 pub use address::{AddressBase, modicon_text};
 pub use measurement::{MESSAGE_STREAMS_FROM, MESSAGE_TICK_MS, polled_streams};
@@ -33,6 +34,9 @@ pub use point::PointConfig;
 pub use problem::{Problem, Problems};
 use reader::{Reader, Section};
 pub use register::RegisterSpec;
+pub use template::{
+    Barrier, FactoryLine, Register, StatusFlag, StatusWord, Template, TemplateLimits, TemplatePoint,
+};
 
 /// The whole configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]

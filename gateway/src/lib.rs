@@ -55,5 +55,6 @@ pub mod sampling;
 pub mod seal;
 mod sqlite;
 pub mod status;
+pub mod templates;
 pub mod timeline;
 pub mod tls;

@@ -88,6 +88,7 @@ pub(super) fn device(section: &Section<'_, '_>, names: &mut Names) -> Option<Mod
     }
     let defaults = Defaults {
         base,
+        table: None,
         order: Order::Abcd,
         quantity: Quantity::Measured,
     };

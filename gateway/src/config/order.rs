@@ -83,6 +83,17 @@ pub(super) fn of(section: &Section<'_, '_>, kind: Kind, default: Order) -> Order
     })
 }
 
+/// The order that a device states for all its registers; `ABCD` when it states none.
+pub(super) fn of_device(section: &Section<'_, '_>) -> Order {
+    let Some(text) = section.text("order") else {
+        return Order::Abcd;
+    };
+    parse(text.get_ref(), None).unwrap_or_else(|wrong| {
+        section.report(&text.span(), "order", wrong);
+        Order::Abcd
+    })
+}
+
 /// What is left of an order where there is one register: whether its bytes are swapped.
 const fn byte_order(order: Order) -> Order {
     match order {

@@ -73,6 +73,12 @@ pub(super) struct Plausible {
     pub(super) max_step_per_s: Option<Decimal>,
 }
 
+/// The kinds of points.
+pub(super) const KINDS: [(&str, PointKind); 2] = [
+    ("register", PointKind::Register),
+    ("instant", PointKind::Instant),
+];
+
 /// Reads `decimals`, which must be there.
 pub(super) fn decimals(section: &Section<'_, '_>) -> Option<u8> {
     if !section.has("decimals") {
@@ -103,11 +109,7 @@ pub(super) fn plausible(section: &Section<'_, '_>, decimals: Option<u8>) -> Opti
             "write \"register\" for a totaliser or \"instant\" for a momentary value",
         );
     }
-    let kinds = [
-        ("register", PointKind::Register),
-        ("instant", PointKind::Instant),
-    ];
-    let kind = section.choice("kind", "a kind of point", &kinds);
+    let kind = section.choice("kind", "a kind of point", &KINDS);
     let (min, max) = (section.decimal("min"), section.decimal("max"));
     let step = section.decimal("max_step_per_s");
     if let (Some(min), Some(max)) = (&min, &max)

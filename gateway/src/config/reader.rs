@@ -156,6 +156,18 @@ impl<'r, 't> Section<'r, 't> {
             .map_or_else(|| self.span.clone(), Spanned::span)
     }
 
+    /// `true` or `false`.
+    pub(super) fn flag(&self, key: &'static str) -> Option<bool> {
+        let value = self.find(key)?;
+        match value.get_ref() {
+            DeValue::Boolean(flag) => Some(*flag),
+            _ => {
+                self.wrong_type(key, value, "true or false");
+                None
+            }
+        }
+    }
+
     /// A whole number within limits.
     pub(super) fn number<N: TryFrom<i128>>(
         &self,

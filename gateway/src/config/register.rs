@@ -44,6 +44,8 @@ pub struct RegisterSpec {
 pub(super) struct Defaults {
     /// How addresses are written; without it no address can be judged, the rest still is.
     pub(super) base: Option<AddressBase>,
+    /// The table of registers that name none.
+    pub(super) table: Option<Table>,
     /// The order of values of two and four registers.
     pub(super) order: Order,
     /// Whether `decimals` and `unit` must be written.
@@ -56,11 +58,11 @@ pub(super) enum Quantity {
     /// A quantity that is measured: `decimals` and `unit` must be written.
     Measured,
     /// A setting, a status word, a serial number: a whole number without unit unless it says otherwise.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for settings and status words"))]
     Plain,
 }
 
-const TABLES: [(&str, Table); 4] = [
+/// The names of the tables.
+pub(super) const TABLES: [(&str, Table); 4] = [
     ("coil", Table::Coil),
     ("discrete", Table::Discrete),
     ("input", Table::Input),
@@ -105,7 +107,7 @@ pub(super) fn register(section: &Section<'_, '_>, defaults: Defaults) -> Option<
         ),
     };
     let table = section.choice("table", "a table", &TABLES);
-    let place = place(section, table.as_ref(), defaults.base);
+    let place = place(section, table.as_ref(), defaults);
     let format = kind(section).map(|kind| Format {
         kind,
         order: order::of(section, kind, defaults.order),
@@ -153,13 +155,13 @@ pub(super) fn register(section: &Section<'_, '_>, defaults: Defaults) -> Option<
 fn place(
     section: &Section<'_, '_>,
     table: Option<&Spanned<Table>>,
-    base: Option<AddressBase>,
+    defaults: Defaults,
 ) -> Option<(Table, u16)> {
     let written = section.integer_or_text("address");
     if !section.has("address") {
         section.missing("address", "write the register's address");
     }
-    let (written, base) = (written?, base?);
+    let (written, base) = (written?, defaults.base?);
     match address::parse(written.get_ref(), base) {
         Err(text) => {
             section.report(&written.span(), "address", text);
@@ -177,10 +179,11 @@ fn place(
             Some((named, address))
         }
         Ok((None, address)) => {
-            if !section.has("table") {
+            let table = table.map(|table| *table.get_ref()).or(defaults.table);
+            if table.is_none() && !section.has("table") {
                 section.missing("table", "write one of coil, discrete, input, holding");
             }
-            table.map(|table| (*table.get_ref(), address))
+            table.map(|table| (table, address))
         }
     }
 }
@@ -274,6 +277,7 @@ mod tests {
 
     const BY_DEFAULT: Defaults = Defaults {
         base: Some(AddressBase::Pdu),
+        table: None,
         order: Order::Cdab,
         quantity: Quantity::Plain,
     };

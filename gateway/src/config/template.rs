@@ -1,0 +1,508 @@
+//! Device templates: what a maker's document says about a device, as data.
+//!
+//! A template is a TOML file read by the same reader as `gateway.toml`, so every mistake in it comes
+//! with line, key and remedy. It states facts of the device (registers, limits, factory settings) and
+//! where they are from; what a site decides (names, intervals, plausible limits) is none of its
+//! business. `gateway/templates/README.md` states every key.
+//!
+//! Not promised: that a template is right. `verification` says how far it was checked, and the SHA-256
+//! of the file's bytes is sealed with every device that uses it.
+
+use std::time::Duration;
+
+use evidence::hash::{Hash, sha256};
+use evidence::measurement::{PointKind, Table};
+use evidence::value::Order;
+use toml::Spanned;
+use toml::de::DeTable;
+
+use super::address::AddressBase;
+use super::problem::Problems;
+use super::reader::{Reader, Section};
+use super::register::{self, Defaults, Quantity, RegisterSpec, TABLES};
+use super::{order, point};
+
+/// A device's description, checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Template {
+    /// Its name; for an embedded one the file's name without `.toml`.
+    pub name: String,
+    /// The device in words: maker, type.
+    pub title: String,
+    /// The maker's document.
+    pub document: String,
+    /// Its edition or date.
+    pub edition: String,
+    /// How the document was obtained.
+    pub source: String,
+    /// Why its registers could not be confirmed; `None` when they were.
+    pub unverified: Option<String>,
+    /// The SHA-256 of the file's bytes.
+    pub sha256: Hash,
+    /// The unit id the device leaves the factory with.
+    pub default_unit_id: u8,
+    /// Its factory settings on a serial line, if it has one.
+    pub line: Option<FactoryLine>,
+    /// Its TCP port, if it speaks Modbus TCP itself.
+    pub tcp_port: Option<u16>,
+    /// What its requests must respect.
+    pub limits: TemplateLimits,
+    /// The quantities it measures.
+    pub points: Vec<TemplatePoint>,
+    /// Registers that say which device it is: a change is another device.
+    pub identity: Vec<Register>,
+    /// Registers that alter what the values mean.
+    pub settings: Vec<Register>,
+    /// Words in which the device reports its own state.
+    pub status: Vec<StatusWord>,
+    /// Registers that no request may touch.
+    pub barriers: Vec<Barrier>,
+}
+
+/// Serial settings ex works.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FactoryLine {
+    /// Bits a second.
+    pub baud: u32,
+    /// `none`, `even` or `odd`.
+    pub parity: &'static str,
+    /// 1 or 2.
+    pub stop_bits: u8,
+}
+
+/// What a device's requests must respect; `None`: nothing is known, the gateway's default holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct TemplateLimits {
+    /// Most registers in one request.
+    pub max_registers: Option<u16>,
+    /// Most bits in one request.
+    pub max_bits: Option<u16>,
+    /// Most undeclared registers read to save a request.
+    pub max_gap: Option<u16>,
+    /// Silence between two requests on a serial line.
+    pub pause: Option<Duration>,
+    /// How long an answer may take.
+    pub timeout: Option<Duration>,
+    /// Pause between connecting and the first request.
+    pub connect_delay: Option<Duration>,
+}
+
+/// A register and what is said about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Register {
+    /// Where it is and how its words become a value.
+    pub spec: RegisterSpec,
+    /// In words.
+    pub description: Option<String>,
+    /// Why this register is not confirmed.
+    pub unverified: Option<String>,
+}
+
+/// One quantity of the device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TemplatePoint {
+    /// Where and how it is read.
+    pub register: Register,
+    /// Totaliser or momentary value.
+    pub kind: PointKind,
+    /// Whether a new configuration begins with it.
+    pub default: bool,
+}
+
+/// A word in which the device reports its own state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StatusWord {
+    /// Where it is.
+    pub register: Register,
+    /// What its bits mean.
+    pub flags: Vec<StatusFlag>,
+}
+
+/// Some bits of a status word.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StatusFlag {
+    /// The bits: the flag is raised when one of them is set.
+    pub mask: u64,
+    /// In words.
+    pub means: String,
+    /// The quality that the device's values get; `None`: it is shown only.
+    pub quality: Option<&'static str>,
+}
+
+/// Registers, or bits, that no request may touch, the last included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Barrier {
+    /// The table.
+    pub table: Table,
+    /// The first, PDU address.
+    pub from: u16,
+    /// The last, PDU address.
+    pub to: u16,
+}
+
+/// Qualities a status flag may give.
+const QUALITIES: [(&str, &str); 2] = [
+    ("device_fault", "device_fault"),
+    ("maintenance", "maintenance"),
+];
+
+impl Template {
+    /// Checks a template's text; `file` names it in messages.
+    ///
+    /// # Errors
+    /// Every mistake in the text.
+    pub fn parse(file: &str, text: &str) -> Result<Self, Problems> {
+        let reader = Reader::new(text);
+        let (table, errors) = DeTable::parse_recoverable(text);
+        let template = if errors.is_empty() {
+            read(&Section::root(&reader, table.get_ref()), text)
+        } else {
+            for error in errors {
+                reader.report(&error.span().unwrap_or(0..0), "", error.message());
+            }
+            None
+        };
+        let mut list = reader.into_problems();
+        match template {
+            Some(template) if list.is_empty() => Ok(template),
+            _ => {
+                list.dedup();
+                Err(Problems {
+                    file: file.to_owned(),
+                    list,
+                })
+            }
+        }
+    }
+
+    /// The point of this name.
+    #[must_use]
+    pub fn point(&self, name: &str) -> Option<&TemplatePoint> {
+        self.points
+            .iter()
+            .find(|point| point.register.spec.name == name)
+    }
+
+    /// Why a point's register is not confirmed, by itself or with the whole template.
+    #[must_use]
+    pub fn doubt<'t>(&'t self, point: &'t TemplatePoint) -> Option<&'t str> {
+        let of_point = point.register.unverified.as_deref();
+        of_point.or(self.unverified.as_deref())
+    }
+}
+
+fn read(root: &Section<'_, '_>, text: &str) -> Option<Template> {
+    let head = root.section("template");
+    if head.is_none() && !root.has("template") {
+        root.missing(
+            "template",
+            "begin with [template], name = \"maker-type\", title = \"…\"",
+        );
+    }
+    // Without a head the registers are still checked, as far as that goes.
+    let defaults = head.as_ref().map_or(NOTHING, defaults);
+    let template = head.and_then(|section| head_of(&section, text));
+    let mut names = Vec::new();
+    let points: Vec<_> = root
+        .sections("point")
+        .into_iter()
+        .map(|section| point_of(&section, defaults, &mut names))
+        .collect();
+    if points.is_empty() && !root.has("point") {
+        root.missing("point", "add a [[point]] for each quantity of the device");
+    }
+    let plain = Defaults {
+        quantity: Quantity::Plain,
+        ..defaults
+    };
+    let identity = registers(root, "identity", plain);
+    let settings = registers(root, "setting", plain);
+    let status: Vec<_> = root
+        .sections("status")
+        .into_iter()
+        .map(|section| status(&section, plain))
+        .collect();
+    let barriers: Vec<_> = root
+        .sections("barrier")
+        .into_iter()
+        .map(|section| barrier(&section))
+        .collect();
+    root.finish();
+    Some(Template {
+        points: points.into_iter().collect::<Option<_>>()?,
+        identity: identity?,
+        settings: settings?,
+        status: status.into_iter().collect::<Option<_>>()?,
+        barriers: barriers.into_iter().collect::<Option<_>>()?,
+        ..template?
+    })
+}
+
+/// What the head would state.
+const NOTHING: Defaults = Defaults {
+    base: None,
+    table: None,
+    order: Order::Abcd,
+    quantity: Quantity::Measured,
+};
+
+/// What the head states for all registers.
+fn defaults(section: &Section<'_, '_>) -> Defaults {
+    let bases = [("pdu", AddressBase::Pdu), ("4x", AddressBase::Modicon)];
+    if !section.has("address_base") {
+        section.missing(
+            "address_base",
+            "write \"pdu\" when addresses count from 0 as sent, or \"4x\" for 40001 as printed in many manuals",
+        );
+    }
+    Defaults {
+        base: section
+            .choice("address_base", "an address base", &bases)
+            .map(Spanned::into_inner),
+        table: section
+            .choice("table", "a table", &TABLES)
+            .map(Spanned::into_inner),
+        order: order::of_device(section),
+        ..NOTHING
+    }
+}
+
+/// `[template]`, without the registers.
+fn head_of(section: &Section<'_, '_>, text: &str) -> Option<Template> {
+    let required = |key, remedy: &str| {
+        let text = section.required_text(key, remedy);
+        text.map(Spanned::into_inner)
+    };
+    let name = point::name(section).map(Spanned::into_inner);
+    let title = required(
+        "title",
+        "write maker and type, e.g. title = \"Eastron SDM630 Modbus V2\"",
+    );
+    let document = required(
+        "document",
+        "name the maker's document the registers are from",
+    );
+    let edition = required(
+        "edition",
+        "write its edition or date as printed, or \"not stated\"",
+    );
+    let source = required(
+        "source",
+        "write where the document was obtained: a URL, or in words",
+    );
+    let unverified = verification(section);
+    let default_unit_id = section.number_or("default_unit_id", 0..=255, 1);
+    let line = section.section("line").map(|below| factory_line(&below));
+    let tcp_port = section.number("tcp_port", 1..=65_535);
+    if !section.has("line") && !section.has("tcp_port") {
+        section.missing(
+            "line",
+            "add [template.line] with the factory's baud, parity and stop_bits, or tcp_port = 502 for a device on Ethernet",
+        );
+    }
+    let limits = section
+        .section("limits")
+        .map_or_else(TemplateLimits::default, |below| limits(&below));
+    section.finish();
+    Some(Template {
+        name: name?,
+        title: title?,
+        document: document?,
+        edition: edition?,
+        source: source?,
+        unverified,
+        sha256: sha256(text.as_bytes()),
+        default_unit_id,
+        line,
+        tcp_port,
+        limits,
+        points: Vec::new(),
+        identity: Vec::new(),
+        settings: Vec::new(),
+        status: Vec::new(),
+        barriers: Vec::new(),
+    })
+}
+
+/// Why the template is not confirmed, if it is not.
+fn verification(section: &Section<'_, '_>) -> Option<String> {
+    let choices = [("confirmed", true), ("unverified", false)];
+    let verification = section.choice("verification", "a verification", &choices);
+    if !section.has("verification") {
+        section.missing(
+            "verification",
+            "write \"confirmed\" when every register was compared with the maker's document, \
+             else \"unverified\" with unverified_why",
+        );
+    }
+    let confirmed = verification.is_none_or(Spanned::into_inner);
+    let why = section.text("unverified_why");
+    if confirmed && let Some(why) = &why {
+        let text = "belongs to verification = \"unverified\" only; doubts about one register go into its own `unverified`";
+        section.report(&why.span(), "unverified_why", text);
+    }
+    if !confirmed && !section.has("unverified_why") {
+        section.missing("unverified_why", "say what could not be confirmed and why");
+    }
+    why.map(Spanned::into_inner)
+}
+
+fn factory_line(section: &Section<'_, '_>) -> FactoryLine {
+    for key in ["baud", "parity", "stop_bits"] {
+        if !section.has(key) {
+            section.missing(key, "write the device's setting ex works");
+        }
+    }
+    let parities = [("none", "none"), ("even", "even"), ("odd", "odd")];
+    let line = FactoryLine {
+        baud: section.number_or("baud", 1_200..=115_200, 9_600),
+        parity: section
+            .choice("parity", "a parity", &parities)
+            .map_or("none", Spanned::into_inner),
+        stop_bits: section.number_or("stop_bits", 1..=2, 1),
+    };
+    section.finish();
+    line
+}
+
+fn limits(section: &Section<'_, '_>) -> TemplateLimits {
+    let ms = |key, least, most| {
+        let number: Option<u64> = section.number(key, least..=most);
+        number.map(Duration::from_millis)
+    };
+    let limits = TemplateLimits {
+        max_registers: section.number("max_registers", 4..=125),
+        max_bits: section.number("max_bits", 1..=2_000),
+        max_gap: section.number("max_gap", 0..=121),
+        pause: ms("pause_ms", 0, 10_000),
+        timeout: ms("timeout_ms", 10, 60_000),
+        connect_delay: ms("connect_delay_ms", 0, 30_000),
+    };
+    section.finish();
+    limits
+}
+
+fn point_of(
+    section: &Section<'_, '_>,
+    defaults: Defaults,
+    names: &mut Vec<String>,
+) -> Option<TemplatePoint> {
+    let register = described(section, defaults);
+    unique(section, register.as_ref(), names);
+    if !section.has("kind") {
+        section.missing(
+            "kind",
+            "write \"register\" for a totaliser or \"instant\" for a momentary value",
+        );
+    }
+    let kind = section.choice("kind", "a kind of point", &point::KINDS);
+    let default = section.flag("default").unwrap_or(false);
+    section.finish();
+    Some(TemplatePoint {
+        register: register?,
+        kind: kind?.into_inner(),
+        default,
+    })
+}
+
+/// A register and what is said about it; further keys are the caller's, as is `finish`.
+fn described(section: &Section<'_, '_>, defaults: Defaults) -> Option<Register> {
+    let spec = register::register(section, defaults);
+    let text = |key| section.text(key).map(Spanned::into_inner);
+    let (description, unverified) = (text("description"), text("unverified"));
+    Some(Register {
+        spec: spec?,
+        description,
+        unverified,
+    })
+}
+
+/// The registers of an array of tables, each with a name of its own.
+fn registers(
+    root: &Section<'_, '_>,
+    key: &'static str,
+    defaults: Defaults,
+) -> Option<Vec<Register>> {
+    let mut names = Vec::new();
+    let read: Vec<_> = root
+        .sections(key)
+        .into_iter()
+        .map(|section| {
+            let register = described(&section, defaults);
+            unique(&section, register.as_ref(), &mut names);
+            section.finish();
+            register
+        })
+        .collect();
+    read.into_iter().collect()
+}
+
+fn unique(section: &Section<'_, '_>, register: Option<&Register>, names: &mut Vec<String>) {
+    let Some(register) = register else { return };
+    if names.contains(&register.spec.name) {
+        let text = format!("`{}` is there twice; names are unique", register.spec.name);
+        section.report(&section.place("name"), "name", text);
+    }
+    names.push(register.spec.name.clone());
+}
+
+fn status(section: &Section<'_, '_>, defaults: Defaults) -> Option<StatusWord> {
+    let register = described(section, defaults);
+    let flags: Vec<_> = section
+        .sections("flag")
+        .into_iter()
+        .map(|below| flag(&below))
+        .collect();
+    if flags.is_empty() && !section.has("flag") {
+        section.missing("flag", "add [[status.flag]] with mask, means and quality");
+    }
+    section.finish();
+    Some(StatusWord {
+        register: register?,
+        flags: flags.into_iter().collect::<Option<_>>()?,
+    })
+}
+
+fn flag(section: &Section<'_, '_>) -> Option<StatusFlag> {
+    if !section.has("mask") {
+        section.missing("mask", "write the bits, e.g. mask = 0x0001");
+    }
+    let mask = section.number("mask", 1..=i128::from(u64::MAX));
+    let means = section.required_text("means", "say in words what the bit means");
+    let quality = section.choice("quality", "a quality", &QUALITIES);
+    section.finish();
+    Some(StatusFlag {
+        mask: mask?,
+        means: means?.into_inner(),
+        quality: quality.map(Spanned::into_inner),
+    })
+}
+
+fn barrier(section: &Section<'_, '_>) -> Option<Barrier> {
+    for key in ["table", "from", "to"] {
+        if !section.has(key) {
+            section.missing(
+                key,
+                "a barrier names its table and its first and last PDU address",
+            );
+        }
+    }
+    let table = section.choice("table", "a table", &TABLES);
+    let from = section.number("from", 0..=65_535);
+    let to = section.number("to", 0..=65_535);
+    section.finish();
+    let (from, to) = (from?, to?);
+    if from > to {
+        let text = format!("the last register, {to}, is below the first, {from}");
+        section.report(&section.place("to"), "to", text);
+        return None;
+    }
+    Some(Barrier {
+        table: table?.into_inner(),
+        from,
+        to,
+    })
+}
+
+#[cfg(test)]
+mod tests;

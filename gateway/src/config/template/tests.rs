@@ -1,0 +1,144 @@
+use super::Template;
+use evidence::measurement::Table;
+use evidence::value::Order;
+
+const SMALL: &str = "[template]\nname = \"t\"\ntitle = \"T\"\ndocument = \"D\"\nedition = \"E\"\nsource = \"S\"\n\
+    verification = \"confirmed\"\naddress_base = \"pdu\"\ntable = \"input\"\norder = \"CDAB\"\ntcp_port = 502\n\
+    [[point]]\nname = \"p\"\naddress = 4\ntype = \"u32\"\nscale = \"0.1\"\ndecimals = 1\nunit = \"kWh\"\nkind = \"register\"\n\
+    [[identity]]\nname = \"serial\"\ntable = \"holding\"\naddress = 100\ntype = \"u32\"\n\
+    [[status]]\nname = \"state\"\naddress = 9\ntype = \"u16\"\n[[status.flag]]\nmask = 0x10\nmeans = \"broken\"\nquality = \"device_fault\"\n\
+    [[barrier]]\ntable = \"input\"\nfrom = 20\nto = 29\n";
+
+fn problems(text: &str) -> String {
+    Template::parse("t.toml", text).unwrap_err().to_string()
+}
+
+/// The only message after one change.
+fn problem(original: &str, changed: &str) -> String {
+    assert!(SMALL.contains(original), "{original}");
+    let message = problems(&SMALL.replacen(original, changed, 1));
+    assert_eq!(message.lines().count(), 1, "{message}");
+    message
+}
+
+#[test]
+fn registers_take_table_and_order_from_the_head_and_may_state_their_own() {
+    let template = Template::parse("t.toml", SMALL).unwrap();
+    let point = &template.point("p").unwrap().register.spec;
+    assert_eq!(
+        (point.table, point.address, point.words),
+        (Table::Input, 4, 2)
+    );
+    assert_eq!(point.format.order, Order::Cdab);
+    let serial = &template.identity[0].spec;
+    assert_eq!((serial.table, serial.words), (Table::Holding, 2));
+    assert_eq!(template.status[0].flags[0].mask, 0x10);
+    assert_eq!(
+        (template.barriers[0].from, template.barriers[0].to),
+        (20, 29)
+    );
+    assert_eq!(
+        template.sha256,
+        evidence::hash::sha256(SMALL.as_bytes()),
+        "what is sealed is the hash of the file as it is"
+    );
+}
+
+#[test]
+fn every_mistake_comes_with_file_line_key_and_remedy() {
+    for (original, changed, expected) in [
+        (
+            "title = \"T\"\n",
+            "",
+            "t.toml:1:1: template.title: missing; write maker and type",
+        ),
+        (
+            "\"confirmed\"",
+            "\"sure\"",
+            "template.verification: `sure` is not a verification; allowed: confirmed, unverified",
+        ),
+        (
+            "\"confirmed\"",
+            "\"unverified\"",
+            "template.unverified_why: missing; say what could not be confirmed and why",
+        ),
+        (
+            "\"confirmed\"",
+            "\"confirmed\"\nunverified_why = \"x\"",
+            "belongs to verification = \"unverified\" only",
+        ),
+        (
+            "tcp_port = 502\n",
+            "",
+            "template.line: missing; add [template.line]",
+        ),
+        (
+            "kind = \"register\"\n",
+            "",
+            "t.toml:12:1: point.kind: missing; write \"register\" for a totaliser",
+        ),
+        (
+            "unit = \"kWh\"\n",
+            "",
+            "point.unit: missing; write a unit symbol",
+        ),
+        (
+            "table = \"input\"\norder",
+            "order",
+            "write one of coil, discrete, input, holding",
+        ),
+        (
+            "decimals = 1",
+            "decimals = 0",
+            "point.scale: 0.1 needs 1 decimals",
+        ),
+        (
+            "mask = 0x10",
+            "mask = 0",
+            "status.flag.mask: 0 is outside 1 to",
+        ),
+        (
+            "to = 29",
+            "to = 19",
+            "barrier.to: the last register, 19, is below the first, 20",
+        ),
+        (
+            "[[barrier]]",
+            "[[barier]]",
+            "barier: unknown key; allowed at the top of the file: barrier, ",
+        ),
+    ] {
+        let message = problems(&SMALL.replacen(original, changed, 1));
+        assert!(
+            SMALL.contains(original) && message.contains(expected),
+            "{original}: {message}"
+        );
+    }
+}
+
+#[test]
+fn what_a_site_decides_is_no_key_of_a_template() {
+    for key in ["interval_s = 1", "min = 0", "max = 1", "max_step_per_s = 1"] {
+        let message = problem(
+            "kind = \"register\"",
+            &format!("kind = \"register\"\n{key}"),
+        );
+        assert!(message.contains("unknown key"), "{message}");
+    }
+}
+
+#[test]
+fn a_name_that_is_there_twice_is_refused() {
+    let second = SMALL
+        .split("[[point]]")
+        .nth(1)
+        .unwrap()
+        .split("[[identity]]")
+        .next()
+        .unwrap();
+    let message = problems(&format!("{SMALL}[[point]]{second}"));
+    assert!(
+        message.contains("point.name: `p` is there twice"),
+        "{message}"
+    );
+}
