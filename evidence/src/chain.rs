@@ -16,11 +16,12 @@ use std::sync::Arc;
 
 use crate::control::{ClockEvent, Control, Genesis, Placed};
 use crate::entry::{
-    Body, Boot, ClockReading, ClockStatus, ControlBody, Entry, Freshness, SignedEntry, Ticks,
+    Body, Boot, ClockReading, ClockStatus, ControlBody, Entry, Freshness, PayloadRef, SignedEntry,
+    Ticks,
 };
 use crate::hash::{Hash, Origin};
 use crate::key::VerifyingKey;
-use crate::measurement::{MeasurementConfig, MeasurementError, PointKind};
+use crate::measurement::{MeasurementConfig, MeasurementError, Point, PointKind};
 use crate::merkle::CompactRange;
 use crate::rejection::Rejection;
 use crate::segment::{ConfigInForce, Segment, check_shape};
@@ -42,7 +43,8 @@ pub struct Chain {
     config: Option<Arc<ConfigInForce>>,
     streams: BTreeMap<u16, StreamState>,
     /// Every point name ever sealed and what it is: a name is never reused for the other kind.
-    point_kinds: BTreeMap<String, PointKind>,
+    /// Shared: the state is copied with every entry that a gateway tries out.
+    point_kinds: Arc<BTreeMap<String, PointKind>>,
     boot: Option<Boot>,
     /// Whether an entry was sealed without a time and no clock event has placed the axes since.
     clock_lost: bool,
@@ -107,6 +109,9 @@ pub struct Step<'a> {
     config: Option<Arc<ConfigInForce>>,
 }
 
+/// What the samples of a data entry are checked against.
+type SignedSamples<'a> = (&'a Arc<ConfigInForce>, Ticks, &'a PayloadRef);
+
 impl Step<'_> {
     /// Checks the signature.
     ///
@@ -121,6 +126,27 @@ impl Step<'_> {
     /// # Errors
     /// The payload's [`Rejection`].
     pub fn open(&self, payload: &[u8]) -> Result<Option<Segment>, Rejection> {
+        match self.samples(payload)? {
+            Some((config, ticks, signed)) => {
+                Segment::open(config, ticks, self.shift, signed, payload).map(Some)
+            }
+            None => Ok(None),
+        }
+    }
+
+    /// Checks what [`Self::open`] checks without keeping the samples.
+    ///
+    /// # Errors
+    /// The payload's [`Rejection`].
+    pub fn check(&self, payload: &[u8]) -> Result<(), Rejection> {
+        match self.samples(payload)? {
+            Some((config, ticks, signed)) => Segment::check(config, ticks, signed, payload),
+            None => Ok(()),
+        }
+    }
+
+    /// What the samples of a data entry are checked against; `None` for an entry without samples.
+    fn samples(&self, payload: &[u8]) -> Result<Option<SignedSamples<'_>>, Rejection> {
         match (&self.signed.entry.body, &self.config) {
             (
                 Body::Data {
@@ -128,7 +154,7 @@ impl Step<'_> {
                     payload: signed,
                 },
                 Some(config),
-            ) => Segment::open(config, *ticks, self.shift, signed, payload).map(Some),
+            ) => Ok(Some((config, *ticks, signed))),
             (Body::Data { ticks, .. }, None) => Err(Rejection::UnknownStream(ticks.stream)),
             (
                 Body::Control {
@@ -164,7 +190,7 @@ impl Chain {
             retired_keys: Vec::new(),
             config: None,
             streams: BTreeMap::new(),
-            point_kinds: BTreeMap::new(),
+            point_kinds: Arc::default(),
             boot: None,
             clock_lost: false,
             unset_since: None,
@@ -298,12 +324,9 @@ impl Chain {
         // The payload is checked against the state before, on which it depends, then the step is taken.
         let step = self.prepare(bytes, payload)?;
         step.verify(&self.origin)?;
-        let segment = match (payload, step.signed.entry.payload_ref()) {
-            (Some(payload), Some(_)) => step.open(payload)?,
-            (Some(payload), None) if !payload.is_empty() => {
-                return Err(Rejection::PayloadUnexpected);
-            }
-            _ => None,
+        let segment = match payload {
+            Some(payload) => step.open(payload)?,
+            None => None,
         };
         self.commit(&step, payload.is_none());
         let Step {
@@ -322,6 +345,21 @@ impl Chain {
             shift,
             tick_ms,
         })
+    }
+
+    /// As [`Self::apply`], for who does not read the values: nothing of the payload is kept, however
+    /// many samples it holds. Returns the leaf hash.
+    ///
+    /// # Errors
+    /// The [`Rejection`]; the state is as before.
+    pub fn admit(&mut self, bytes: &[u8], payload: Option<&[u8]>) -> Result<Hash, Rejection> {
+        let step = self.prepare(bytes, payload)?;
+        step.verify(&self.origin)?;
+        if let Some(payload) = payload {
+            step.check(payload)?;
+        }
+        self.commit(&step, payload.is_none());
+        Ok(step.leaf)
     }
 
     /// Takes in an entry by everything that needs the order of entries. The caller checks
@@ -606,8 +644,12 @@ impl Chain {
             };
             self.streams.entry(stream.id).or_insert(fresh).active = true;
         }
-        for point in &config.points {
-            self.point_kinds.insert(point.name.clone(), point.kind);
+        let fresh = |point: &&Point| !self.point_kinds.contains_key(&point.name);
+        if config.points.iter().any(|point| fresh(&point)) {
+            let known = Arc::make_mut(&mut self.point_kinds);
+            for point in &config.points {
+                known.insert(point.name.clone(), point.kind);
+            }
         }
         self.config = Some(Arc::new(ConfigInForce::new(config.clone(), index)));
     }

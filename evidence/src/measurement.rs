@@ -11,7 +11,7 @@ use crate::unit;
 use crate::value::{Format, Kind};
 
 /// The resolved measurement table of one gateway.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct MeasurementConfig {
     /// The streams, ascending by id.
     pub streams: Vec<Stream>,

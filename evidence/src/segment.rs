@@ -130,49 +130,78 @@ impl Segment {
         signed: &PayloadRef,
         payload: &[u8],
     ) -> Result<Self, Rejection> {
-        check_length(signed, payload)?;
-        let stream = config
-            .config
-            .stream(ticks.stream)
-            .ok_or(Rejection::UnknownStream(ticks.stream))?;
         let mut columns = Vec::new();
-        let mut leaves = Vec::new();
-        let mut rest = payload;
-        let mut points = config.config.points_of(ticks.stream);
-        let mut failure = None;
-        while !rest.is_empty() {
-            let (view, used) = View::parse(rest).map_err(Rejection::Payload)?;
-            let (chunk, after) = rest
-                .split_at_checked(used)
-                .ok_or(Rejection::Payload(ChunkError::Truncated))?;
-            leaves.push(leaf_hash(chunk));
-            rest = after;
-            let expected = points.next().map(|(index, _)| index);
-            if failure.is_none() {
-                // The root is compared first: a changed byte is reported as such, not by its effects.
-                match column(config, &ticks, stream.tick_ms, expected, &view) {
-                    Ok(column) => columns.push(column),
-                    Err(rejection) => failure = Some(rejection),
-                }
+        let tick_ms = walk(config, ticks, signed, payload, |column| {
+            columns.push(column);
+        })?;
+        Ok(Self {
+            config: Arc::clone(config),
+            ticks,
+            tick_ms,
+            shift,
+            columns,
+        })
+    }
+
+    /// Checks everything that [`Self::open`] checks and keeps nothing: one column is in memory at a
+    /// time.
+    ///
+    /// # Errors
+    /// The [`Rejection`] that names what is wrong.
+    pub fn check(
+        config: &ConfigInForce,
+        ticks: Ticks,
+        signed: &PayloadRef,
+        payload: &[u8],
+    ) -> Result<(), Rejection> {
+        walk(config, ticks, signed, payload, drop).map(drop)
+    }
+}
+
+/// Checks a payload, hands over its columns as they are decoded, and returns the tick length. What
+/// was handed over counts only if the whole payload is accepted.
+fn walk(
+    config: &ConfigInForce,
+    ticks: Ticks,
+    signed: &PayloadRef,
+    payload: &[u8],
+    mut keep: impl FnMut(DecodedColumn),
+) -> Result<u32, Rejection> {
+    check_length(signed, payload)?;
+    let stream = config
+        .config
+        .stream(ticks.stream)
+        .ok_or(Rejection::UnknownStream(ticks.stream))?;
+    let mut leaves = Vec::new();
+    let mut rest = payload;
+    let mut points = config.config.points_of(ticks.stream);
+    let mut failure = None;
+    while !rest.is_empty() {
+        let (view, used) = View::parse(rest).map_err(Rejection::Payload)?;
+        let (chunk, after) = rest
+            .split_at_checked(used)
+            .ok_or(Rejection::Payload(ChunkError::Truncated))?;
+        leaves.push(leaf_hash(chunk));
+        rest = after;
+        let expected = points.next().map(|(index, _)| index);
+        if failure.is_none() {
+            // The root is compared first: a changed byte is reported as such, not by its effects.
+            match column(config, &ticks, stream.tick_ms, expected, &view) {
+                Ok(column) => keep(column),
+                Err(rejection) => failure = Some(rejection),
             }
         }
-        if root_of(&leaves) != signed.root {
-            return Err(Rejection::PayloadRootDiffers);
-        }
-        if !u64::try_from(leaves.len()).is_ok_and(|found| found == signed.chunks) {
-            return Err(Rejection::Payload(ChunkError::PayloadShape));
-        }
-        match failure {
-            Some(rejection) => Err(rejection),
-            None if points.next().is_some() => Err(Rejection::PointsDiffer(ticks.stream)),
-            None => Ok(Self {
-                config: Arc::clone(config),
-                ticks,
-                tick_ms: stream.tick_ms,
-                shift,
-                columns,
-            }),
-        }
+    }
+    if root_of(&leaves) != signed.root {
+        return Err(Rejection::PayloadRootDiffers);
+    }
+    if !u64::try_from(leaves.len()).is_ok_and(|found| found == signed.chunks) {
+        return Err(Rejection::Payload(ChunkError::PayloadShape));
+    }
+    match failure {
+        Some(rejection) => Err(rejection),
+        None if points.next().is_some() => Err(Rejection::PointsDiffer(ticks.stream)),
+        None => Ok(stream.tick_ms),
     }
 }
 

@@ -146,7 +146,18 @@ impl Log {
     fn add(&mut self, body: Body, payload: Vec<u8>) -> Result<Applied, Rejection> {
         let bytes = self.entry(body);
         let before = self.chain.encode();
+        let mut beside = self.chain.clone();
+        let admitted = beside.admit(&bytes, Some(&payload));
         let applied = self.chain.apply(&bytes, Some(&payload));
+        assert_eq!(
+            admitted.map_err(|rejection| rejection.to_string()),
+            applied
+                .as_ref()
+                .map(|applied| applied.leaf)
+                .map_err(ToString::to_string),
+            "who keeps no samples judges as who does"
+        );
+        assert_eq!(beside.encode(), self.chain.encode());
         match &applied {
             Ok(_) => self.leaves.push((bytes, payload)),
             Err(_) => assert_eq!(
@@ -232,7 +243,8 @@ fn every_single_byte_of_an_entry_and_its_payload_is_covered() {
         let mut changed = entry.clone();
         changed[at] ^= 0x10;
         assert!(
-            log.chain.clone().apply(&changed, Some(&payload)).is_err(),
+            log.chain.clone().apply(&changed, Some(&payload)).is_err()
+                && log.chain.clone().admit(&changed, Some(&payload)).is_err(),
             "entry byte {at}"
         );
     }
@@ -240,7 +252,8 @@ fn every_single_byte_of_an_entry_and_its_payload_is_covered() {
         let mut changed = payload.clone();
         changed[at] ^= 0x10;
         assert!(
-            log.chain.clone().apply(&entry, Some(&changed)).is_err(),
+            log.chain.clone().apply(&entry, Some(&changed)).is_err()
+                && log.chain.clone().admit(&entry, Some(&changed)).is_err(),
             "payload byte {at}"
         );
     }

@@ -5,7 +5,7 @@
 //! the whole file again, never a part of it.
 
 use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, BufWriter, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -37,21 +37,36 @@ impl Access {
 /// Any error of the file system, with the path; the old content is then still in place unless the
 /// directory's own sync failed, in which case either content may be found.
 pub fn write_file(path: &Path, bytes: &[u8], access: Access) -> io::Result<()> {
-    replace(path, bytes, access, true).map_err(|error| named(path, "write", &error))
+    replace(path, access, true, |file| file.write_all(bytes))
+        .map_err(|error| named(path, "write", &error))
 }
 
-/// Replaces `path` at once for readers, without waiting for the disk.
+/// Replaces `path` by what `content` writes, at once for readers, without waiting for the disk.
 ///
 /// For files that are worth nothing after a power cut, such as the published status.
 ///
 /// # Errors
 ///
-/// Any error of the file system, with the path.
-pub fn publish_file(path: &Path, bytes: &[u8], access: Access) -> io::Result<()> {
-    replace(path, bytes, access, false).map_err(|error| named(path, "write", &error))
+/// Any error of `content` or of the file system, with the path; the old content is then in place.
+pub fn publish_file(
+    path: &Path,
+    access: Access,
+    content: impl FnOnce(&mut BufWriter<&mut File>) -> io::Result<()>,
+) -> io::Result<()> {
+    let buffered = |file: &mut File| {
+        let mut buffered = BufWriter::new(file);
+        content(&mut buffered)?;
+        buffered.flush()
+    };
+    replace(path, access, false, buffered).map_err(|error| named(path, "write", &error))
 }
 
-fn replace(path: &Path, bytes: &[u8], access: Access, sync: bool) -> io::Result<()> {
+fn replace(
+    path: &Path,
+    access: Access,
+    sync: bool,
+    content: impl FnOnce(&mut File) -> io::Result<()>,
+) -> io::Result<()> {
     let temporary = temporary_name(path)?;
     match std::fs::remove_file(&temporary) {
         Ok(()) => {}
@@ -63,7 +78,7 @@ fn replace(path: &Path, bytes: &[u8], access: Access, sync: bool) -> io::Result<
         .create_new(true)
         .mode(access.mode())
         .open(&temporary)?;
-    file.write_all(bytes)?;
+    content(&mut file)?;
     if sync {
         file.sync_all()?;
     }

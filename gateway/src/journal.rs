@@ -18,11 +18,12 @@ use sqlx::sqlite::SqliteConnection;
 use thiserror::Error;
 
 use crate::quarantine::{is_damage, set_aside};
-use crate::sample::PointSample;
 use crate::sqlite::{self, Mode, to_sql};
 
-mod body;
+mod packed;
 mod recovery;
+
+pub use packed::{PackedIter, PackedSample, PackedSamples, PackedValue};
 
 /// Why the journal cannot be used.
 #[derive(Debug, Error)]
@@ -64,7 +65,7 @@ pub struct JournalRow {
     /// The shift that places the tick in time, or `None` when the clock was unset.
     pub shift: Option<i64>,
     /// The samples.
-    pub samples: Vec<PointSample>,
+    pub samples: PackedSamples,
 }
 
 /// The head of the log as the journal last noted it.
@@ -168,7 +169,7 @@ impl Journal {
         .bind(to_sql(row.tick)?)
         .bind(i64::from(row.offset_ms))
         .bind(row.shift)
-        .bind(body::encode(&row.samples))
+        .bind(row.samples.as_bytes())
         .execute(&mut self.connection)
         .await?;
         self.next_row += 1;
@@ -348,14 +349,14 @@ mod tests {
     use evidence::hash::Hash;
     use evidence::quality::Quality;
 
-    use super::{HeadNote, Journal, JournalRow};
+    use super::{HeadNote, Journal, JournalRow, PackedSamples};
     use crate::sample::PointSample;
 
     fn row(tick: u64) -> JournalRow {
         let absent = PointSample::absent(1, Quality::TIMEOUT, 0);
         let mut flagged = PointSample::good(2, i64::MIN);
         flagged.flag(Quality::SENTINEL);
-        let samples = vec![PointSample::good(0, -7), absent, flagged];
+        let samples = PackedSamples::of(&[PointSample::good(0, -7), absent, flagged]);
         JournalRow {
             stream: 3,
             tick,

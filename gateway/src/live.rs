@@ -4,15 +4,13 @@
 //! answers say for how long somebody watches; while somebody does, a post goes out every two seconds
 //! at most, otherwise with each sealed segment.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use evidence::decimal::format_mantissa;
-use evidence::measurement::MeasurementConfig;
 use evidence::quality::Quality;
-use evidence::value::Decoder;
-use serde::{Deserialize, Serialize};
+use evidence::segment::ConfigInForce;
+use serde::{Deserialize, Serialize, Serializer};
 use tokio::sync::{Notify, watch};
 
 use crate::clock::Clock;
@@ -38,10 +36,10 @@ pub struct LiveValue {
 }
 
 #[derive(Serialize)]
-struct Post<'a> {
+struct Post<P> {
     seq: u64,
     unix_ms: u64,
-    points: Vec<&'a LiveValue>,
+    points: P,
 }
 
 #[derive(Deserialize)]
@@ -51,23 +49,52 @@ struct Answer {
 }
 
 /// The newest values, shared between the run loop, the live lane and the status.
+///
+/// It keeps the samples as they were read and makes words of them when somebody reads them: samples
+/// come every second, readers rarely.
 #[derive(Debug)]
 pub struct LiveTable {
-    decoders: Vec<Decoder>,
-    table: MeasurementConfig,
-    values: Mutex<(u64, BTreeMap<u16, LiveValue>)>,
+    /// `None` while nothing is configured: there are no points then.
+    table: Option<Arc<ConfigInForce>>,
+    newest: Mutex<Newest>,
     changed: Notify,
 }
 
+#[derive(Debug)]
+struct Newest {
+    /// Counts the updates.
+    seq: u64,
+    /// By point; `None` before its first sample.
+    samples: Vec<Option<Kept>>,
+}
+
+/// The newest sample of one point, as it was read.
+#[derive(Debug)]
+struct Kept {
+    value: SampleValue,
+    said: Option<Quality>,
+    tick_unix_ms: Option<i64>,
+}
+
+/// All newest values, written out one by one as they are serialised.
+#[derive(Debug)]
+pub struct LiveValues<'a> {
+    table: Option<&'a ConfigInForce>,
+    newest: MutexGuard<'a, Newest>,
+}
+
 impl LiveTable {
-    /// An empty table for the points of a configuration.
+    /// An empty table for the points of the configuration in force.
     #[must_use]
-    pub fn new(table: MeasurementConfig) -> Self {
-        let decoders = table.points.iter().map(Decoder::new).collect();
+    pub fn new(table: Option<Arc<ConfigInForce>>) -> Self {
+        let points = table.as_ref().map_or(0, |table| table.config.points.len());
+        let newest = Newest {
+            seq: 0,
+            samples: std::iter::repeat_with(|| None).take(points).collect(),
+        };
         Self {
-            decoders,
             table,
-            values: Mutex::default(),
+            newest: Mutex::new(newest),
             changed: Notify::new(),
         }
     }
@@ -75,56 +102,78 @@ impl LiveTable {
     /// Takes the newest samples, taken at `unix_ms`.
     pub fn update(&self, samples: &[PointSample], unix_ms: Option<i64>) {
         {
-            let mut values = self.values.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut newest = self.lock();
             for sample in samples {
-                if let Some(value) = self.live_value(sample, unix_ms) {
-                    values.1.insert(sample.point, value);
+                if let Some(kept) = newest.samples.get_mut(usize::from(sample.point)) {
+                    *kept = Some(Kept {
+                        value: sample.value.clone(),
+                        said: sample.qualities.first().map(|(quality, _)| *quality),
+                        tick_unix_ms: unix_ms,
+                    });
                 }
             }
-            values.0 += 1;
+            newest.seq += 1;
         }
         self.changed.notify_one();
     }
 
-    fn live_value(&self, sample: &PointSample, tick_unix_ms: Option<i64>) -> Option<LiveValue> {
-        let index = usize::from(sample.point);
-        let (point, decoder) = (self.table.points.get(index)?, self.decoders.get(index)?);
-        let decoded = match &sample.value {
-            SampleValue::Int(raw) => decoder.value(*raw),
-            SampleValue::Text(text) => decoder.text(text),
-            SampleValue::Absent => Err(Quality::DROPPED),
-        };
-        let said = sample.qualities.first().map(|(quality, _)| *quality);
-        let quality = said.or(decoded.err()).unwrap_or(Quality::GOOD);
-        Some(LiveValue {
-            name: point.name.clone(),
-            value: decoded
-                .ok()
-                .map(|value| format_mantissa(i128::from(value), point.decimals)),
-            unit: point.unit.clone(),
-            quality: quality.name().to_owned(),
-            tick_unix_ms,
-        })
+    /// All newest values, in the order of the points; no sample is taken while they are held.
+    #[must_use]
+    pub fn values(&self) -> LiveValues<'_> {
+        LiveValues {
+            table: self.table.as_deref(),
+            newest: self.lock(),
+        }
     }
 
-    /// All newest values, in the order of the points.
-    #[must_use]
-    pub fn values(&self) -> Vec<LiveValue> {
-        let values = self.values.lock().unwrap_or_else(PoisonError::into_inner);
-        values.1.values().cloned().collect()
+    fn lock(&self) -> MutexGuard<'_, Newest> {
+        self.newest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn post(&self, unix_ms: u64) -> Option<Vec<u8>> {
-        let values = self.values.lock().unwrap_or_else(PoisonError::into_inner);
-        if values.1.is_empty() {
-            return None;
-        }
-        let post = Post {
-            seq: values.0,
+        let points = self.values();
+        points.iter().next()?;
+        let seq = points.newest.seq;
+        serde_json::to_vec(&Post {
+            seq,
             unix_ms,
-            points: values.1.values().collect(),
-        };
-        serde_json::to_vec(&post).ok()
+            points,
+        })
+        .ok()
+    }
+}
+
+impl LiveValues<'_> {
+    /// The values, made one at a time.
+    pub fn iter(&self) -> impl Iterator<Item = LiveValue> {
+        let table = self.table.into_iter();
+        let indices = table.flat_map(|table| (0_u16..).zip(&table.config.points));
+        indices
+            .zip(&self.newest.samples)
+            .filter_map(|((index, point), kept)| {
+                let (kept, decoder) = (kept.as_ref()?, self.table?.decoder(index)?);
+                let decoded = match &kept.value {
+                    SampleValue::Int(raw) => decoder.value(*raw),
+                    SampleValue::Text(text) => decoder.text(text),
+                    SampleValue::Absent => Err(Quality::DROPPED),
+                };
+                let quality = kept.said.or(decoded.err()).unwrap_or(Quality::GOOD);
+                Some(LiveValue {
+                    name: point.name.clone(),
+                    value: decoded
+                        .ok()
+                        .map(|value| format_mantissa(i128::from(value), point.decimals)),
+                    unit: point.unit.clone(),
+                    quality: quality.name().to_owned(),
+                    tick_unix_ms: kept.tick_unix_ms,
+                })
+            })
+    }
+}
+
+impl Serialize for LiveValues<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.iter())
     }
 }
 
@@ -179,14 +228,17 @@ pub async fn run(
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use evidence::decimal::Decimal;
     use evidence::measurement::{
         Device, MeasurementConfig, Point, PointKind, Source, Stream, Table,
     };
     use evidence::quality::Quality;
+    use evidence::segment::ConfigInForce;
     use evidence::value::{Format, Kind, Order};
 
-    use super::LiveTable;
+    use super::{LiveTable, LiveValue};
     use crate::sample::PointSample;
 
     fn table() -> MeasurementConfig {
@@ -232,24 +284,26 @@ mod tests {
         }
     }
 
+    fn shown(live: &LiveTable) -> LiveValue {
+        live.values().iter().next().unwrap()
+    }
+
     #[test]
     fn the_newest_value_is_shown_decoded_with_its_quality() {
-        let live = LiveTable::new(table());
+        let live = LiveTable::new(Some(Arc::new(ConfigInForce::new(table(), 1))));
+        assert_eq!(live.values().iter().next(), None);
         live.update(&[PointSample::good(0, 1234)], Some(1_000));
         live.update(&[PointSample::good(0, 1235)], Some(2_000));
-        let value = live.values().pop().unwrap();
+        let value = shown(&live);
         assert_eq!(value.value.as_deref(), Some("12.35"));
         assert_eq!(
             (value.quality.as_str(), value.tick_unix_ms),
             ("good", Some(2_000))
         );
         live.update(&[PointSample::good(0, 65_535)], Some(3_000));
-        assert_eq!(
-            live.values().pop().unwrap().quality,
-            Quality::SENTINEL.name()
-        );
+        assert_eq!(shown(&live).quality, Quality::SENTINEL.name());
         live.update(&[PointSample::absent(0, Quality::TIMEOUT, 0)], None);
-        let value = live.values().pop().unwrap();
+        let value = shown(&live);
         assert_eq!(
             (value.value, value.quality.as_str()),
             (None, Quality::TIMEOUT.name())

@@ -229,7 +229,7 @@ impl Log {
 
         let own_check = |rejection| LogError::OwnCheck { index, rejection };
         let mut next = self.chain.clone();
-        next.apply(&bytes, Some(payload.as_deref().unwrap_or_default()))
+        next.admit(&bytes, Some(payload.as_deref().unwrap_or_default()))
             .map_err(own_check)?;
         let checkpoint = Checkpoint {
             origin: self.identity.origin.clone(),
@@ -277,7 +277,7 @@ impl Log {
             why,
         };
         self.chain
-            .apply(
+            .admit(
                 &stored.entry,
                 Some(stored.payload.as_deref().unwrap_or_default()),
             )

@@ -22,7 +22,7 @@ use crate::buffer::{BufferError, LogReader};
 use crate::clock::Clock;
 use crate::faults::{Faults, Step};
 use crate::identity::IdentityError;
-use crate::journal::{Journal, JournalError, JournalRow};
+use crate::journal::{Journal, JournalError, JournalRow, PackedSamples};
 use crate::log::{Log, LogError};
 use crate::sample::{Ack, PointSample, TickSamples};
 use crate::seal::SealError;
@@ -260,7 +260,7 @@ impl Recorder {
             tick,
             offset_ms: 0,
             shift: axis.shift,
-            samples,
+            samples: PackedSamples::of(&samples),
         };
         if !self.keep(row).await? {
             return Ok(());
@@ -326,7 +326,7 @@ impl Recorder {
             tick,
             offset_ms,
             shift: axis.shift,
-            samples,
+            samples: PackedSamples::of(&samples),
         };
         if !self.keep(row).await? {
             return Ok(());

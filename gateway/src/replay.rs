@@ -77,7 +77,7 @@ pub(crate) async fn replay(
 
 fn take(chain: &mut Chain, row: &Row) -> Result<(), RecorderError> {
     chain
-        .apply(&row.entry, row.payload.as_deref())
+        .admit(&row.entry, row.payload.as_deref())
         .map_err(|rejection| damaged(row.index, rejection.to_string()))?;
     if *chain.range() == row.range {
         Ok(())

@@ -32,7 +32,7 @@ use crate::tls::TlsError;
 mod connection;
 mod sources;
 
-use connection::{Connection, last_delivery};
+use connection::{Connection, Target, last_delivery};
 use sources::{listen, sample};
 
 /// How long an orderly stop may take before it is given up and said so.
@@ -135,10 +135,11 @@ pub async fn run(
         os_boot: environment.os_boot.clone(),
         faults: Arc::new(NoFaults),
     };
-    let mut recorder = connection::open(&config, settings, around).await?;
+    let target = Target::of(&config);
+    let mut recorder = connection::open(&target, settings, around).await?;
     let outcome = Outcome::load(&config.data_dir);
     recorder.acknowledge(*outcome.acknowledged.borrow());
-    let live = Arc::new(LiveTable::new(config.measurement(|_| 0)));
+    let live = Arc::new(LiveTable::new(recorder.log().chain().config().cloned()));
 
     let (sender, receiver) = mpsc::channel(QUEUE);
     let mut tasks = JoinSet::new();
@@ -155,7 +156,7 @@ pub async fn run(
     }
     drop(sender);
     let connection = Connection {
-        config: config.clone(),
+        target,
         clock: Arc::clone(&clock),
         random: Arc::clone(&environment.random),
         outcome: outcome.clone(),
@@ -175,6 +176,8 @@ pub async fn run(
     );
 
     let publisher = Publisher::new(&config, Arc::clone(&live), outcome.clone());
+    // From here on the sealed table describes the points.
+    drop(config);
     let ended = record(
         &mut recorder,
         receiver,

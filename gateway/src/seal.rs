@@ -3,7 +3,7 @@
 //! Pure: no clock, no file. A tick without a row is said to be *not polled*; a message stream without
 //! messages gives empty columns, which is a statement, not a hole.
 
-use std::collections::HashMap;
+use std::iter::Peekable;
 
 use evidence::chunk::{Chunk, ChunkError, Column, Exception, fill_missing};
 use evidence::decimal::format_mantissa;
@@ -14,7 +14,7 @@ use evidence::quality::Quality;
 use evidence::value::Kind;
 use thiserror::Error;
 
-use crate::journal::JournalRow;
+use crate::journal::{JournalRow, PackedIter, PackedSample, PackedValue};
 use crate::sample::{PointSample, SampleValue};
 
 /// Why samples cannot be sealed. Each is a defect of this program or a damaged journal.
@@ -44,21 +44,40 @@ pub struct Payload {
     pub signed: PayloadRef,
 }
 
-/// The cells of each point, by its index.
-type Columns<'a> = HashMap<u16, Vec<Cell<'a>>>;
-
 /// One sample on its way into a column.
 #[derive(Clone, Copy)]
 struct Cell<'a> {
     offset_ms: u32,
-    value: Option<&'a SampleValue>,
-    qualities: &'a [(Quality, u8)],
+    /// None where a tick has no row.
+    sample: Option<PackedSample<'a>>,
+}
+
+/// One row, read from the front while the points are taken one by one.
+struct Cursor<'a> {
+    /// Polled streams: the row's tick, counted from the first.
+    place: usize,
+    /// Messages: milliseconds from the start of the segment.
+    offset_ms: u32,
+    samples: Peekable<PackedIter<'a>>,
+}
+
+impl<'a> Cursor<'a> {
+    /// The row's next sample of this point; asked for in the order of the points.
+    fn take(&mut self, point: u16) -> Option<PackedSample<'a>> {
+        while self
+            .samples
+            .next_if(|sample| sample.point < point)
+            .is_some()
+        {}
+        self.samples.next_if(|sample| sample.point == point)
+    }
 }
 
 /// Encodes the samples of ticks `first..end` of one stream, one chunk per point.
 ///
 /// `rows` are in the order of their ticks (and offsets). For polled streams the last row of a tick
-/// counts; rows outside the range are ignored.
+/// counts; rows outside the range are ignored. Beside the payload and the rows only one column is in
+/// memory at a time.
 ///
 /// # Errors
 ///
@@ -73,20 +92,30 @@ pub fn payload(
     let messages = config.stream(stream).is_some_and(|stream| stream.messages);
     let tick_ms = config.stream(stream).map_or(1000, |stream| stream.tick_ms);
     let count = u16::try_from(end - first).map_err(|_many| SealError::TooLong(end - first))?;
-    let rows: Vec<&JournalRow> = rows
+    let mut cursors: Vec<Cursor<'_>> = rows
         .iter()
         .filter(|row| row.tick >= first && row.tick < end)
+        .map(|row| {
+            let ticks = u32::try_from(row.tick - first).unwrap_or(0);
+            Cursor {
+                place: usize::try_from(row.tick - first).unwrap_or(usize::MAX),
+                offset_ms: ticks
+                    .saturating_mul(tick_ms)
+                    .saturating_add(row.offset_ms.min(tick_ms - 1)),
+                samples: row.samples.iter().peekable(),
+            }
+        })
         .collect();
     let mut bytes = Vec::new();
     let mut leaves = Vec::new();
-    let points: Vec<(u16, &Point)> = config.points_of(stream).collect();
-    let mut columns = if messages {
-        message_columns(&points, first, tick_ms, &rows)
-    } else {
-        polled_columns(&points, first, count, &rows)
-    };
-    for (index, point) in points {
-        let cells = columns.remove(&index).unwrap_or_default();
+    let mut cells = Vec::new();
+    for (index, point) in config.points_of(stream) {
+        cells.clear();
+        if messages {
+            message_column(index, &mut cursors, &mut cells);
+        } else {
+            polled_column(index, count, &mut cursors, &mut cells);
+        }
         let chunk = chunk(index, point, messages, &cells)
             .encode()
             .map_err(|source| SealError::Column {
@@ -150,84 +179,67 @@ pub fn make_sealable(config: &MeasurementConfig, stream: u16, sample: &mut Point
     }
 }
 
-/// One cell per point and tick; a tick without a row was not polled.
-fn polled_columns<'a>(
-    points: &[(u16, &Point)],
-    first: u64,
+/// One cell per tick; a tick without a row, or whose row has no sample of the point, was not polled.
+fn polled_column<'a>(
+    point: u16,
     count: u16,
-    rows: &[&'a JournalRow],
-) -> Columns<'a> {
-    const NOT_POLLED: &[(Quality, u8)] = &[(Quality::NOT_POLLED, 0)];
+    cursors: &mut [Cursor<'a>],
+    cells: &mut Vec<Cell<'a>>,
+) {
     let empty = Cell {
         offset_ms: 0,
-        value: None,
-        qualities: NOT_POLLED,
+        sample: None,
     };
-    let mut columns: Columns<'a> = points
-        .iter()
-        .map(|(index, _)| (*index, vec![empty; usize::from(count)]))
-        .collect();
-    for row in rows {
-        let place = usize::try_from(row.tick - first).unwrap_or(usize::MAX);
-        for sample in &row.samples {
-            let column = columns.get_mut(&sample.point);
-            if let Some(cell) = column.and_then(|column| column.get_mut(place)) {
-                *cell = Cell {
-                    offset_ms: 0,
-                    value: present(sample),
-                    qualities: &sample.qualities,
-                };
+    cells.resize(usize::from(count), empty);
+    for cursor in cursors {
+        while let Some(sample) = cursor.take(point) {
+            if let Some(cell) = cells.get_mut(cursor.place) {
+                cell.sample = Some(sample);
             }
         }
     }
-    columns
 }
 
-/// One cell per message and point, with its offset from the start of the segment.
-fn message_columns<'a>(
-    points: &[(u16, &Point)],
-    first: u64,
-    tick_ms: u32,
-    rows: &[&'a JournalRow],
-) -> Columns<'a> {
-    let mut columns: Columns<'a> = points
-        .iter()
-        .map(|(index, _)| (*index, Vec::new()))
-        .collect();
-    for row in rows {
-        let ticks = u32::try_from(row.tick - first).unwrap_or(0);
-        let offset_ms = ticks * tick_ms + row.offset_ms.min(tick_ms - 1);
-        for sample in &row.samples {
-            if let Some(column) = columns.get_mut(&sample.point) {
-                let qualities = &sample.qualities;
-                column.push(Cell {
-                    offset_ms,
-                    value: present(sample),
-                    qualities,
-                });
-            }
+/// One cell per message, with its offset from the start of the segment.
+fn message_column<'a>(point: u16, cursors: &mut [Cursor<'a>], cells: &mut Vec<Cell<'a>>) {
+    for cursor in cursors {
+        while let Some(sample) = cursor.take(point) {
+            cells.push(Cell {
+                offset_ms: cursor.offset_ms,
+                sample: Some(sample),
+            });
         }
     }
-    columns
 }
 
-fn present(sample: &PointSample) -> Option<&SampleValue> {
-    Some(&sample.value).filter(|value| **value != SampleValue::Absent)
+impl<'a> Cell<'a> {
+    fn value(&self) -> PackedValue<'a> {
+        self.sample
+            .map_or(PackedValue::Absent, |sample| sample.value)
+    }
+
+    fn qualities(&self) -> impl Iterator<Item = (Quality, u8)> {
+        let not_polled = self.sample.is_none().then_some((Quality::NOT_POLLED, 0));
+        let said = self.sample.into_iter().flat_map(PackedSample::qualities);
+        not_polled.into_iter().chain(said)
+    }
 }
 
 fn chunk(index: u16, point: &Point, messages: bool, cells: &[Cell<'_>]) -> Chunk {
     let texts = point.format.kind == Kind::Text
         || cells
             .iter()
-            .any(|cell| matches!(cell.value, Some(SampleValue::Text(_))));
+            .any(|cell| matches!(cell.value(), PackedValue::Text(_)));
     let column = if texts {
-        Column::Texts(fill_texts(cells.iter().map(|cell| text(point, cell.value))))
+        Column::Texts(fill_texts(
+            cells.iter().map(|cell| text(point, cell.value())),
+        ))
     } else {
         let values: Vec<Option<i64>> = cells
             .iter()
-            .map(|cell| match cell.value {
-                Some(SampleValue::Int(value)) => Some(*value),
-                _ => None,
+            .map(|cell| match cell.value() {
+                PackedValue::Int(value) => Some(value),
+                PackedValue::Text(_) | PackedValue::Absent => None,
             })
             .collect();
         Column::Ints(fill_missing(&values))
@@ -235,7 +247,7 @@ fn chunk(index: u16, point: &Point, messages: bool, cells: &[Cell<'_>]) -> Chunk
     let exceptions = (0_u16..)
         .zip(cells)
         .flat_map(|(sample, cell)| {
-            cell.qualities.iter().map(move |&(quality, aux)| Exception {
+            cell.qualities().map(move |(quality, aux)| Exception {
                 sample,
                 quality,
                 aux,
@@ -252,13 +264,13 @@ fn chunk(index: u16, point: &Point, messages: bool, cells: &[Cell<'_>]) -> Chunk
 }
 
 /// A number beside a text is written on its grid: it reads back as the same mantissa.
-fn text(point: &Point, value: Option<&SampleValue>) -> Option<Vec<u8>> {
-    match value? {
-        SampleValue::Text(text) => Some(text.clone()),
-        SampleValue::Int(mantissa) => {
-            Some(format_mantissa(i128::from(*mantissa), point.decimals).into_bytes())
+fn text(point: &Point, value: PackedValue<'_>) -> Option<Vec<u8>> {
+    match value {
+        PackedValue::Text(text) => Some(text.to_vec()),
+        PackedValue::Int(mantissa) => {
+            Some(format_mantissa(i128::from(mantissa), point.decimals).into_bytes())
         }
-        SampleValue::Absent => None,
+        PackedValue::Absent => None,
     }
 }
 
@@ -293,7 +305,7 @@ mod tests {
     use proptest::strategy::{Just, Strategy};
 
     use super::{make_sealable, payload};
-    use crate::journal::JournalRow;
+    use crate::journal::{JournalRow, PackedSamples};
     use crate::sample::{PointSample, SampleValue};
 
     fn table(kinds: &[Kind]) -> MeasurementConfig {
@@ -402,6 +414,7 @@ mod tests {
                     .map(|(tick, samples)| {
                         let mut samples = samples.clone();
                         samples.iter_mut().for_each(|sample| make_sealable(&config, stream, sample));
+                        let samples = PackedSamples::of(&samples);
                         JournalRow { stream, tick, offset_ms: 3, shift: Some(0), samples }
                     })
                     .collect();

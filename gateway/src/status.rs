@@ -26,9 +26,10 @@ const PUBLISH_MS: u64 = 3_000;
 /// Milliseconds of a day, as a number of which the rate is a fraction.
 const DAY_MS: u64 = 86_400_000;
 
-/// Everything `status` shows.
+/// Everything `status` shows. `P` is the points: a list for who reads it, the live table itself for
+/// the running gateway, which never has them all as text.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Status {
+pub struct Status<P = Vec<LiveValue>> {
     /// The log's name.
     pub origin: String,
     /// The line a verifier records.
@@ -62,7 +63,7 @@ pub struct Status {
     /// Samples that came too late for their tick, since the start.
     pub late_samples: u64,
     /// The newest value of every point.
-    pub points: Vec<LiveValue>,
+    pub points: P,
 }
 
 /// Writes the status of a running gateway.
@@ -143,10 +144,10 @@ impl Publisher {
         }
     }
 
-    fn write(&self, status: &Status) {
-        let written = serde_json::to_vec_pretty(status)
-            .map_err(std::io::Error::other)
-            .and_then(|text| durable::publish_file(&self.path, &text, Access::All));
+    fn write<P: Serialize>(&self, status: &Status<P>) {
+        let written = durable::publish_file(&self.path, Access::All, |file| {
+            serde_json::to_writer_pretty(file, status).map_err(std::io::Error::other)
+        });
         if let Err(error) = written {
             tracing::debug!("The status was not written: {error}");
         }

@@ -105,7 +105,7 @@ impl Chain {
             });
         }
         w.array(self.point_kinds.len());
-        for (name, kind) in &self.point_kinds {
+        for (name, kind) in &*self.point_kinds {
             w.array(2).text(name).boolean(*kind == PointKind::Register);
         }
         optional(&mut w, self.boot, |w, boot| {
@@ -178,10 +178,11 @@ impl Chain {
             };
             chain.streams.insert(id, state);
         }
+        let point_kinds = Arc::make_mut(&mut chain.point_kinds);
         for _point in 0..r.array()? {
             r.tuple(2)?;
             let name = r.text(1_000)?.to_owned();
-            chain.point_kinds.insert(
+            point_kinds.insert(
                 name,
                 if r.boolean()? {
                     PointKind::Register

@@ -6,7 +6,7 @@ use std::path::Path;
 use evidence::chain::Chain;
 use sqlx::{Connection as _, Row as _};
 
-use super::{Journal, JournalError, JournalRow, body, failed};
+use super::{Journal, JournalError, JournalRow, PackedSamples, failed};
 use crate::quarantine::set_aside;
 use crate::sqlite::from_sql;
 
@@ -38,7 +38,7 @@ impl Journal {
                 tick,
                 offset_ms: u32::try_from(offset_ms).map_err(|_range| unreadable())?,
                 shift: row.try_get("shift").map_err(failed(&path))?,
-                samples: body::decode(bytes).ok_or_else(unreadable)?,
+                samples: PackedSamples::from_bytes(bytes).ok_or_else(unreadable)?,
             });
         }
         Ok(rows)

@@ -11,7 +11,7 @@ use evidence::chain::Chain;
 use evidence::control::Control;
 use evidence::entry::{ClockReading, ClockStatus, GapReason};
 use evidence::hash::{Origin, sha256};
-use evidence::measurement::MeasurementConfig;
+use evidence::measurement::{MeasurementConfig, Stream};
 use tokio::sync::watch;
 
 use super::clock_event::Unplaced;
@@ -21,7 +21,7 @@ use crate::clock::{DAY_MS, STEP_LIMIT_MS, utc_text};
 use crate::delivery::Outcome;
 use crate::durable;
 use crate::identity::Identity;
-use crate::journal::{Journal, JournalRow};
+use crate::journal::{Journal, JournalRow, PackedSamples};
 use crate::log::{Log, LogError, genesis};
 use crate::replay::{check_head, lock_dir, replay};
 use crate::seal;
@@ -125,11 +125,7 @@ impl Recorder {
         predecessor: Option<Control>,
     ) -> Result<(), RecorderError> {
         let mut nothing = settings;
-        nothing.table = MeasurementConfig {
-            streams: Vec::new(),
-            devices: Vec::new(),
-            points: Vec::new(),
-        };
+        nothing.table = MeasurementConfig::default();
         let mut recorder = Self::open(nothing, around).await?;
         if let Some(recovery) = predecessor {
             let now = recorder.stamp();
@@ -190,7 +186,9 @@ impl Recorder {
                 .filter(|row| row.stream == stream && (next..furthest).contains(&row.tick))
                 .cloned()
                 .map(|mut row| {
-                    self.make_sealable(stream, &mut row.samples);
+                    let mut samples = row.samples.unpack();
+                    self.make_sealable(stream, &mut samples);
+                    row.samples = PackedSamples::of(&samples);
                     row
                 })
                 .collect();
@@ -294,7 +292,8 @@ impl Recorder {
 
     /// Seals the configuration if it differs from the one in force.
     async fn seal_configuration(&mut self, now: ClockReading) -> Result<(), RecorderError> {
-        let mut wanted = self.settings.table.clone();
+        // From here on the sealed one describes the points: thousands of them are not kept twice.
+        let mut wanted = std::mem::take(&mut self.settings.table);
         for stream in &mut wanted.streams {
             let known = self
                 .log
@@ -429,15 +428,18 @@ fn active(chain: &Chain) -> Vec<(u16, Active)> {
 
 /// Whether two tables measure the same; where their streams begin does not count.
 fn same_table(left: &MeasurementConfig, right: &MeasurementConfig) -> bool {
-    let plain = |table: &MeasurementConfig| {
-        let mut table = table.clone();
-        table
-            .streams
-            .iter_mut()
-            .for_each(|stream| stream.first_tick = 0);
-        table
+    let same_stream = |(left, right): (&Stream, &Stream)| {
+        let first_tick = left.first_tick;
+        *left
+            == Stream {
+                first_tick,
+                ..*right
+            }
     };
-    plain(left) == plain(right)
+    left.devices == right.devices
+        && left.points == right.points
+        && left.streams.len() == right.streams.len()
+        && left.streams.iter().zip(&right.streams).all(same_stream)
 }
 
 async fn last_run(

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use evidence::hash::Origin;
 use evidence::note::Vkey;
 use ring::rand::SecureRandom;
 use tokio::sync::watch;
@@ -26,13 +27,32 @@ const LOOK_FOR_ENROLMENT_MS: u64 = 2_000;
 /// How long a failed enrolment rests.
 const ENROLMENT_RETRY_MS: u64 = 30_000;
 
+/// What talking to the collector needs of the configuration. The rest of it, with a description of
+/// every point, is dropped once the sources have started.
+#[derive(Debug, Clone)]
+pub(super) struct Target {
+    pub(super) origin: Origin,
+    pub(super) data_dir: PathBuf,
+    pub(super) collector: Option<CollectorConfig>,
+}
+
+impl Target {
+    pub(super) fn of(config: &GatewayConfig) -> Self {
+        Self {
+            origin: config.origin.clone(),
+            data_dir: config.data_dir.clone(),
+            collector: config.collector.clone(),
+        }
+    }
+}
+
 /// Opens the recorder; where this device lost entries, they are fetched back from the collector first.
 pub(super) async fn open(
-    config: &GatewayConfig,
+    target: &Target,
     settings: Settings,
     around: Surroundings,
 ) -> Result<Recorder, RunError> {
-    let lost: RunError = match confirm_head(config, &around.clock).await {
+    let lost: RunError = match confirm_head(target, &around.clock).await {
         Ok(()) => match Recorder::open(settings.clone(), around.clone()).await {
             Ok(recorder) => return Ok(recorder),
             Err(error @ (RecorderError::HeadBehind { .. } | RecorderError::Damaged { .. })) => {
@@ -43,7 +63,7 @@ pub(super) async fn open(
         Err(behind @ RunError::Behind { .. }) => behind,
         Err(error) => return Err(error),
     };
-    let Some((client, witness)) = client_of(config, &around.clock)? else {
+    let Some((client, witness)) = client_of(target, &around.clock)? else {
         return Err(lost);
     };
     tracing::error!("{lost}");
@@ -58,28 +78,28 @@ pub(super) async fn open(
 
 /// A connection to the collector, if one is configured and the log is enrolled.
 fn client_of(
-    config: &GatewayConfig,
+    target: &Target,
     clock: &Arc<dyn Clock>,
 ) -> Result<Option<(Collector, Vkey)>, RunError> {
     let (Some(collector), Some(enrolment)) =
-        (&config.collector, Enrolment::load(&config.data_dir)?)
+        (&target.collector, Enrolment::load(&target.data_dir)?)
     else {
         return Ok(None);
     };
     let token = Some(enrolment.token.clone());
     let (pin, clock) = (enrolment.pin(), Arc::clone(clock));
-    let client = Collector::new(collector, &config.origin, pin, token, clock)?;
+    let client = Collector::new(collector, &target.origin, pin, token, clock)?;
     Ok(Some((client, enrolment.witness()?)))
 }
 
 /// Before anything is sealed: a collector that can be reached must not be ahead of us.
 ///
 /// Not reaching it is the commonest case and no reason to wait: the delivery asks again later.
-async fn confirm_head(config: &GatewayConfig, clock: &Arc<dyn Clock>) -> Result<(), RunError> {
-    let Some((client, witness)) = client_of(config, clock)? else {
+async fn confirm_head(target: &Target, clock: &Arc<dyn Clock>) -> Result<(), RunError> {
+    let Some((client, witness)) = client_of(target, clock)? else {
         return Ok(());
     };
-    let log_dir = config.data_dir.join("log");
+    let log_dir = target.data_dir.join("log");
     if !log_dir.is_dir() {
         return Ok(());
     }
@@ -117,7 +137,7 @@ pub(super) async fn last_delivery(outcome: &Outcome, released: &watch::Receiver<
 
 /// Everything that talks to the collector, from enrolment on.
 pub(super) struct Connection {
-    pub(super) config: GatewayConfig,
+    pub(super) target: Target,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) random: Arc<dyn SecureRandom + Send + Sync>,
     pub(super) outcome: Outcome,
@@ -130,14 +150,14 @@ pub(super) struct Connection {
 impl Connection {
     /// Waits for an enrolment, then delivers for good.
     pub(super) async fn keep(mut self) {
-        let Some(collector) = self.config.collector.clone() else {
+        let Some(collector) = self.target.collector.clone() else {
             tracing::info!("No [collector] is configured: entries stay on this device");
             return;
         };
         let enrolment = loop {
-            let wait_ms = match Enrolment::load(&self.config.data_dir) {
+            let wait_ms = match Enrolment::load(&self.target.data_dir) {
                 Ok(Some(enrolment)) => break enrolment,
-                Ok(None) if enrol::is_pending(&self.config.data_dir) => {
+                Ok(None) if enrol::is_pending(&self.target.data_dir) => {
                     match self.enrol(&collector).await {
                         Ok(enrolment) => break enrolment,
                         Err(error) => {
@@ -157,7 +177,7 @@ impl Connection {
                 .await;
         };
         drop(enrolment);
-        let (client, witness) = match client_of(&self.config, &self.clock) {
+        let (client, witness) = match client_of(&self.target, &self.clock) {
             Ok(Some(parts)) => parts,
             Ok(None) => return,
             Err(error) => {
@@ -174,12 +194,12 @@ impl Connection {
         );
         let delivery = Delivery::new(DeliveryParts {
             collector: client,
-            origin: self.config.origin.clone(),
+            origin: self.target.origin.clone(),
             witness,
             reader: self.reader,
             released: self.released,
             outcome: self.outcome,
-            data_dir: self.config.data_dir.clone(),
+            data_dir: self.target.data_dir.clone(),
             clock: self.clock,
             random: self.random,
         });
@@ -189,11 +209,11 @@ impl Connection {
     async fn enrol(&mut self, collector: &CollectorConfig) -> Result<Enrolment, EnrolError> {
         let first = self.reader.row(0).await.map_err(std::io::Error::other)?;
         let first = first.ok_or_else(|| std::io::Error::other("the log has no entry 0"))?;
-        let data_dir: PathBuf = self.config.data_dir.clone();
+        let data_dir: PathBuf = self.target.data_dir.clone();
         let clock = Arc::clone(&self.clock);
         enrol::enrol(
             &data_dir,
-            &self.config.origin,
+            &self.target.origin,
             &self.log_vkey,
             &first,
             collector,

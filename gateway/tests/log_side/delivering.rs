@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use evidence::entry::FreshnessKind;
 use evidence::hash::sha256;
+use evidence::segment::ConfigInForce;
 use gateway::buffer::LogReader;
 use gateway::clock::{Clock as _, ManualClock};
 use gateway::collector as client;
@@ -325,7 +326,8 @@ async fn live_values_are_posted_fast_only_while_somebody_watches() {
         Arc::<ManualClock>::clone(&clock),
     )
     .unwrap();
-    let live_table = Arc::new(LiveTable::new(table()));
+    let in_force = Arc::new(ConfigInForce::new(table(), 1));
+    let live_table = Arc::new(LiveTable::new(Some(in_force)));
     let released = tokio::sync::watch::Sender::new(0);
     let watching = tokio::sync::watch::Sender::new(0);
     let task = tokio::spawn(live::run(
