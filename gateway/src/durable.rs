@@ -191,12 +191,25 @@ pub fn read_file(path: &Path) -> io::Result<Option<Vec<u8>>> {
 ///
 /// Any error of the file system, with the path.
 pub fn create_dir(path: &Path) -> io::Result<()> {
+    make_dir(path, 0o750)
+}
+
+/// Creates a directory that only its owner may enter (mode 0700), and syncs its parent.
+///
+/// # Errors
+///
+/// Any error of the file system, with the path.
+pub fn create_private_dir(path: &Path) -> io::Result<()> {
+    make_dir(path, 0o700)
+}
+
+fn make_dir(path: &Path, mode: u32) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());
     }
     DirBuilder::new()
         .recursive(true)
-        .mode(0o750)
+        .mode(mode)
         .create(path)
         .and_then(|()| sync_parent(path))
         .map_err(|error| named(path, "create directory", &error))

@@ -30,6 +30,14 @@ pub enum Step {
     KeyPrepared,
     /// The control entry of the next key is sealed; the key files are unchanged.
     KeySealed,
+    /// A request was taken up; nothing is sealed.
+    RequestClaimed,
+    /// A request's entry is sealed; nobody has taken note.
+    RequestSealed,
+    /// What a sealed request changes beside the log is durable; it is not answered.
+    RequestNoted,
+    /// The answer is written; the request still stands.
+    RequestAnswered,
 }
 
 /// What happens at a step.

@@ -48,6 +48,7 @@ mod quarantine;
 pub mod read_once;
 pub mod recorder;
 mod replay;
+pub mod requests;
 pub mod restore;
 pub mod run;
 pub mod sample;

@@ -23,6 +23,7 @@ use crate::live::LiveTable;
 use crate::mqtt::{self, MqttError};
 use crate::notify::Notifier;
 use crate::recorder::{Recorder, RecorderError, Settings, Software, Surroundings};
+use crate::requests::Inbox;
 use crate::restore::RestoreError;
 use crate::sample::{Message, TickSamples};
 use crate::sampling;
@@ -136,6 +137,7 @@ pub async fn run(
         faults: Arc::new(NoFaults),
     };
     let target = Target::of(&config);
+    let inbox = Inbox::new(&config.data_dir, &around.faults);
     let mut recorder = connection::open(&target, settings, around).await?;
     let outcome = Outcome::load(&config.data_dir);
     recorder.acknowledge(*outcome.acknowledged.borrow());
@@ -181,6 +183,7 @@ pub async fn run(
     let ended = record(
         &mut recorder,
         receiver,
+        &inbox,
         &live,
         &outcome,
         &publisher,
@@ -210,6 +213,7 @@ pub async fn run(
 async fn record(
     recorder: &mut Recorder,
     mut receiver: mpsc::Receiver<Work>,
+    inbox: &Inbox,
     live: &LiveTable,
     outcome: &Outcome,
     publisher: &Publisher,
@@ -231,6 +235,7 @@ async fn record(
             },
             _ = tend.tick() => {
                 recorder.tend().await?;
+                inbox.serve(recorder, &mut ()).await?;
                 publisher.publish(recorder, clock);
                 notifier.alive();
             }

@@ -27,6 +27,26 @@ impl Recorder {
         Ok(self.seal(&Item::Control(control), now).await?.is_some())
     }
 
+    /// Seals a statement that does not come from the samples, and returns its index and time; `None`
+    /// while there is no room.
+    ///
+    /// The caller answers for the body: one that the log's own rules refuse is an error like any other.
+    ///
+    /// # Errors
+    ///
+    /// [`RecorderError`]: stop using this recorder and start again.
+    pub async fn seal_control(
+        &mut self,
+        control: &Control,
+    ) -> Result<Option<(u64, u64)>, RecorderError> {
+        if self.stalled.is_some() {
+            return Ok(None);
+        }
+        let now = self.stamp();
+        let index = self.seal(&Item::Control(control), now).await?;
+        Ok(index.map(|index| (index, now.unix_ms)))
+    }
+
     /// Seals a data or gap entry; `None` when there is no room.
     pub(super) async fn append(
         &mut self,

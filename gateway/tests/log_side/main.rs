@@ -8,6 +8,7 @@ mod delivering;
 mod model;
 mod process;
 mod recording;
+mod requests;
 mod restoring;
 mod storage;
 mod support;

@@ -1,0 +1,274 @@
+//! The side of whoever holds the recorder: takes requests up, seals them, answers.
+
+use std::io;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use evidence::control::{Control, kind};
+use evidence::entry::{Body, ControlBody, Entry};
+
+use super::{Answer, Listener, Request, Sealed, folder};
+use crate::buffer::{BufferError, LogReader};
+use crate::durable::{self, Access};
+use crate::faults::{Faults, Step, Strike};
+use crate::log::LogError;
+use crate::recorder::{Recorder, RecorderError};
+
+/// What may be asked for. Everything else follows from what the gateway itself does, and some of it
+/// would end the log.
+const ON_REQUEST: [u64; 4] = [
+    kind::ANNOTATION,
+    kind::DEVICE,
+    kind::COMMISSIONING,
+    kind::APPROVAL,
+];
+/// An answer that nobody fetched is removed after this long.
+const ANSWER_KEPT_MS: u64 = 3_600_000;
+
+/// The folder of requests, as the holder of the recorder sees it.
+#[derive(Debug)]
+pub struct Inbox {
+    dir: PathBuf,
+    faults: Arc<dyn Faults>,
+}
+
+impl Inbox {
+    /// The inbox of a data directory; touches nothing.
+    #[must_use]
+    pub fn new(data_dir: &Path, faults: &Arc<dyn Faults>) -> Self {
+        Self {
+            dir: folder(data_dir),
+            faults: Arc::clone(faults),
+        }
+    }
+
+    /// Seals and answers everything that waits. Cheap when nothing does.
+    ///
+    /// While there is no room to seal, requests wait. One that cannot be read is answered with the
+    /// reason. Trouble with the folder itself is logged and tried again: it must not stop recording.
+    ///
+    /// # Errors
+    ///
+    /// [`RecorderError`]: stop using the recorder and start again; nothing that was claimed is lost.
+    pub async fn serve(
+        &self,
+        recorder: &mut Recorder,
+        listener: &mut dyn Listener,
+    ) -> Result<(), RecorderError> {
+        let waiting = match self.waiting(recorder) {
+            Ok(waiting) => waiting,
+            Err(error) => {
+                tracing::error!("Requests cannot be taken: {error}");
+                return Ok(());
+            }
+        };
+        for id in waiting {
+            if let Err(error) = self.finish(&id, recorder, listener).await? {
+                tracing::error!(request.id = %id, "A request is not finished yet: {error}");
+            }
+        }
+        Ok(())
+    }
+
+    /// The ids of claimed requests, and of new ones after claiming them.
+    fn waiting(&self, recorder: &Recorder) -> io::Result<Vec<String>> {
+        let listed = match std::fs::read_dir(&self.dir) {
+            Ok(listed) => listed,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
+        let mut names = Vec::new();
+        for item in listed {
+            names.extend(item?.file_name().into_string());
+        }
+        if names.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.assert_private()?;
+        names.sort();
+        let mut ids = Vec::new();
+        for name in names {
+            match name.rsplit_once('.') {
+                Some((id, "claimed")) => ids.push(id.to_owned()),
+                Some((id, "request")) => {
+                    // From here on it will be sealed or refused; before, the command may take it back.
+                    let claimed =
+                        durable::move_file(&self.dir.join(&name), &self.place(id, "claimed"));
+                    match claimed {
+                        Ok(()) => ids.push(id.to_owned()),
+                        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                        Err(error) => return Err(error),
+                    }
+                }
+                Some((id, "answer")) => self.forget_old_answer(id, recorder)?,
+                _ => {}
+            }
+        }
+        Ok(ids)
+    }
+
+    /// Another user who could write here could put words into the log.
+    fn assert_private(&self) -> io::Result<()> {
+        let ours = self.dir.parent().unwrap_or(&self.dir);
+        let (folder, parent) = (std::fs::metadata(&self.dir)?, std::fs::metadata(ours)?);
+        if folder.uid() == parent.uid() && folder.permissions().mode() & 0o022 == 0 {
+            return Ok(());
+        }
+        Err(io::Error::other(format!(
+            "`{}` can be written by others than the owner of the data directory; \
+             make it the owner's alone (chmod 700) and look at what lies in it",
+            self.dir.display()
+        )))
+    }
+
+    fn forget_old_answer(&self, id: &str, recorder: &Recorder) -> io::Result<()> {
+        let path = self.place(id, "answer");
+        let Ok(metadata) = std::fs::metadata(&path) else {
+            return Ok(()); // fetched in this moment
+        };
+        let written_ms = u64::try_from(metadata.mtime()).unwrap_or(0) * 1_000;
+        if recorder.status().clock.unix_ms > written_ms.saturating_add(ANSWER_KEPT_MS) {
+            durable::remove_file(&path)?;
+        }
+        Ok(())
+    }
+
+    /// Brings one claimed request to its end. The inner error leaves it claimed.
+    async fn finish(
+        &self,
+        id: &str,
+        recorder: &mut Recorder,
+        listener: &mut dyn Listener,
+    ) -> Result<io::Result<()>, RecorderError> {
+        self.die_if(Step::RequestClaimed)?;
+        let answer = match self.read(id) {
+            Ok(Some((request, control))) => {
+                match self.seal(&request, &control, recorder, listener).await? {
+                    Some(answer) => {
+                        self.die_if(Step::RequestSealed)?;
+                        if let Answer::Sealed(at) = answer
+                            && let Err(error) = listener.sealed(&control, at)
+                        {
+                            return Ok(Err(error));
+                        }
+                        answer
+                    }
+                    None => return Ok(Ok(())), // no room: it waits
+                }
+            }
+            Ok(None) => return Ok(Ok(())), // the command has its answer and cleaned up
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                Answer::Refused(error.to_string())
+            }
+            Err(error) => return Ok(Err(error)),
+        };
+        self.die_if(Step::RequestNoted)?;
+        if let Answer::Refused(why) = &answer {
+            tracing::warn!(request.id = %id, "A request was not sealed: {why}");
+        }
+        if let Err(error) = self.write_answer(id, &answer) {
+            return Ok(Err(error));
+        }
+        self.die_if(Step::RequestAnswered)?;
+        Ok(durable::remove_file(&self.place(id, "claimed")))
+    }
+
+    fn read(&self, id: &str) -> io::Result<Option<(Request, Control)>> {
+        let wrong = |why: String| io::Error::new(io::ErrorKind::InvalidData, why);
+        let Some(bytes) = durable::read_file(&self.place(id, "claimed"))? else {
+            return Ok(None);
+        };
+        let request: Request = serde_json::from_slice(&bytes)
+            .map_err(|error| wrong(format!("the request does not read: {error}")))?;
+        if !ON_REQUEST.contains(&request.kind) {
+            return Err(wrong(format!(
+                "control entries of kind {} are not sealed on request",
+                request.kind
+            )));
+        }
+        let body = hex::decode(&request.body)
+            .map_err(|error| wrong(format!("the request's body does not read: {error}")))?;
+        let control = Control::decode(request.kind, &body)
+            .map_err(|error| wrong(format!("the request's body does not read: {error}")))?;
+        Ok(Some((request, control)))
+    }
+
+    /// `None` when there is no room.
+    async fn seal(
+        &self,
+        request: &Request,
+        control: &Control,
+        recorder: &mut Recorder,
+        listener: &dyn Listener,
+    ) -> Result<Option<Answer>, RecorderError> {
+        match sealed_before(request.since, control, recorder.reader()).await {
+            Ok(None) => {}
+            Ok(Some(sealed)) => return Ok(Some(Answer::Sealed(sealed))),
+            Err(BufferError::Missing { .. }) => {
+                let why = "entries sealed since it was asked for are in a file that was set aside, so \
+                           nobody can tell whether it is among them; look at the collector, then ask again";
+                return Ok(Some(Answer::Refused(why.to_owned())));
+            }
+            Err(error) => return Err(LogError::from(error).into()),
+        }
+        if let Some(why) = listener.objection(control) {
+            return Ok(Some(Answer::Refused(why)));
+        }
+        let Some((index, unix_ms)) = recorder.seal_control(control).await? else {
+            return Ok(None);
+        };
+        tracing::info!(index, "Sealed on request: {}", request.words);
+        Ok(Some(Answer::Sealed(Sealed { index, unix_ms })))
+    }
+
+    fn write_answer(&self, id: &str, answer: &Answer) -> io::Result<()> {
+        let text = serde_json::to_vec(answer).map_err(io::Error::other)?;
+        durable::write_file(&self.place(id, "answer"), &text, Access::Owner)
+    }
+
+    fn place(&self, id: &str, state: &str) -> PathBuf {
+        self.dir.join(format!("{id}.{state}"))
+    }
+
+    fn die_if(&self, step: Step) -> Result<(), RecorderError> {
+        if self.faults.strike(step) == Strike::Die {
+            return Err(LogError::Buffer(BufferError::Died(step)).into());
+        }
+        Ok(())
+    }
+}
+
+/// The same statement among the entries from `since` on: this request, sealed before a crash.
+async fn sealed_before(
+    since: u64,
+    control: &Control,
+    mut reader: LogReader,
+) -> Result<Option<Sealed>, BufferError> {
+    let body = control.encode();
+    let (first, end) = reader.bounds();
+    let mut index = since.max(first);
+    while index < end {
+        for row in reader.rows(index, end, 256, 4 << 20).await? {
+            index = row.index + 1;
+            let Ok(signed) = Entry::parse(&row.entry) else {
+                continue;
+            };
+            let Body::Control { kind, body: stored } = &signed.entry.body else {
+                continue;
+            };
+            let stored = match stored {
+                ControlBody::Inline(bytes) => Some(bytes.as_slice()),
+                ControlBody::Payload(_) => row.payload.as_deref(),
+            };
+            if *kind == control.kind() && stored == Some(body.as_slice()) {
+                let unix_ms = signed.entry.clock.unix_ms;
+                return Ok(Some(Sealed {
+                    index: row.index,
+                    unix_ms,
+                }));
+            }
+        }
+    }
+    Ok(None)
+}

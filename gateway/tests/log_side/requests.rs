@@ -1,0 +1,295 @@
+//! Statements that commands ask for: sealed once, whoever holds the recorder and wherever it dies.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use evidence::chain::Applied;
+use evidence::control::Control;
+use gateway::clock::ManualClock;
+use gateway::durable::{self, Access};
+use gateway::faults::{Faults, NoFaults, Step, Strike};
+use gateway::recorder::{Recorder, RecorderError, Settings, Surroundings};
+use gateway::requests::{self, Inbox, Listener, RequestError, Sealed};
+
+use crate::support::{MARCH, Site, seconds};
+
+/// No test waits this long when all is well.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Dies the first time a step is reached.
+#[derive(Debug)]
+struct DieOnce {
+    step: Step,
+    done: AtomicBool,
+}
+
+impl Faults for DieOnce {
+    fn strike(&self, step: Step) -> Strike {
+        if step == self.step && !self.done.swap(true, Ordering::SeqCst) {
+            Strike::Die
+        } else {
+            Strike::Nothing
+        }
+    }
+}
+
+fn record(text: &str) -> Control {
+    Control::Commissioning {
+        text: text.to_owned(),
+        attachments: Vec::new(),
+    }
+}
+
+/// The indices at which a statement stands.
+fn places(applied: &[Applied], statement: &Control) -> Vec<u64> {
+    applied
+        .iter()
+        .filter(|step| step.control.as_ref() == Some(statement))
+        .map(|step| step.entry.index)
+        .collect()
+}
+
+fn left_in_folder(site: &Site) -> Vec<String> {
+    std::fs::read_dir(site.dir.path().join("requests"))
+        .unwrap()
+        .map(|item| item.unwrap().file_name().into_string().unwrap())
+        .collect()
+}
+
+/// A command, to be awaited beside whatever else goes on.
+async fn ask(site: (Settings, Surroundings), text: &str) -> Result<Sealed, RequestError> {
+    let statement = record(text);
+    requests::seal(&statement, "a test", &site.0, &site.1, &mut (), PATIENCE).await
+}
+
+fn of(site: &Site) -> (Settings, Surroundings) {
+    let around = Surroundings {
+        clock: Arc::new(site.clock.clone()),
+        os_boot: site.os_boot.clone(),
+        faults: Arc::new(NoFaults),
+    };
+    (site.settings.clone(), around)
+}
+
+/// Serves until the command has its answer, or the gateway dies.
+async fn serve_until<T>(
+    mut command: Pin<&mut impl Future<Output = T>>,
+    inbox: &Inbox,
+    recorder: &mut Recorder,
+    listener: &mut dyn Listener,
+) -> Result<T, RecorderError> {
+    loop {
+        tokio::select! {
+            answer = &mut command => return Ok(answer),
+            () = tokio::time::sleep(Duration::from_millis(5)) => {}
+        }
+        inbox.serve(recorder, listener).await?;
+    }
+}
+
+#[tokio::test]
+async fn without_a_gateway_the_command_seals_by_itself() {
+    let mut site = Site::new(ManualClock::trusted(MARCH + 5_000, 5_000));
+    let mut recorder = site.start().await;
+    seconds(&mut recorder, &site.clock, 3).await;
+    recorder.close().await.unwrap();
+    let sealed = ask(of(&site), "scale checked").await.unwrap();
+    let applied = site.whole().await;
+    assert_eq!(places(&applied, &record("scale checked")), [sealed.index]);
+    let entry = &applied[usize::try_from(sealed.index).unwrap()].entry;
+    assert_eq!(entry.clock.unix_ms, sealed.unix_ms);
+    assert_eq!(left_in_folder(&site), [""; 0]);
+}
+
+#[tokio::test]
+async fn while_the_gateway_runs_it_seals_for_the_command() {
+    let mut site = Site::new(ManualClock::trusted(MARCH + 5_000, 5_000));
+    let mut recorder = site.start().await;
+    let inbox = Inbox::new(site.dir.path(), &site.faults);
+    let mut sealed = Vec::new();
+    // The same words again are another statement: it is asked for after the first was sealed.
+    for text in ["first", "second", "first"] {
+        let command = pin!(ask(of(&site), text));
+        let answer = serve_until(command, &inbox, &mut recorder, &mut ()).await;
+        sealed.push(answer.unwrap().unwrap().index);
+    }
+    seconds(&mut recorder, &site.clock, 3).await;
+    recorder.close().await.unwrap();
+    let applied = site.whole().await;
+    assert_eq!(places(&applied, &record("first")), [sealed[0], sealed[2]]);
+    assert_eq!(places(&applied, &record("second")), [sealed[1]]);
+    assert_eq!(left_in_folder(&site), [""; 0]);
+    let mode = |path: std::path::PathBuf| std::fs::metadata(path).unwrap().permissions().mode();
+    assert_eq!(mode(site.dir.path().join("requests")) & 0o777, 0o700);
+}
+
+#[tokio::test]
+async fn wherever_the_gateway_dies_a_request_is_sealed_exactly_once_and_answered() {
+    let steps = [
+        Step::RequestClaimed,
+        Step::Sealed,
+        Step::Commit,
+        Step::Committed,
+        Step::JournalNote,
+        Step::Release,
+        Step::RequestSealed,
+        Step::RequestNoted,
+        Step::RequestAnswered,
+    ];
+    let cases = steps
+        .into_iter()
+        .flat_map(|step| [(step, true), (step, false)]);
+    for (step, restarted) in cases {
+        let mut site = Site::new(ManualClock::trusted(MARCH + 5_000, 5_000));
+        // Everything before the request goes without faults.
+        site.start().await.close().await.unwrap();
+        let faults = Arc::new(DieOnce {
+            step,
+            done: AtomicBool::new(true),
+        });
+        site.faults = Arc::clone(&faults) as Arc<dyn Faults>;
+        let mut recorder = site.start().await;
+        let inbox = Inbox::new(site.dir.path(), &site.faults);
+        faults.done.store(false, Ordering::SeqCst);
+        let mut command = pin!(ask(of(&site), "checked"));
+        let lived = serve_until(command.as_mut(), &inbox, &mut recorder, &mut ()).await;
+        drop(recorder);
+        let sealed = match lived {
+            // The answer may reach the command before the process dies behind it.
+            Ok(answer) => answer.unwrap(),
+            // The gateway is started again, or the command finds the directory free and finishes by itself.
+            Err(_died) if restarted => {
+                let mut recorder = site.start().await;
+                let answer = serve_until(command, &inbox, &mut recorder, &mut ()).await;
+                answer.unwrap().unwrap()
+            }
+            Err(_died) => command.await.unwrap(),
+        };
+        assert!(
+            faults.done.load(Ordering::SeqCst),
+            "{step:?} was never reached"
+        );
+        let mut recorder = site.start().await;
+        inbox.serve(&mut recorder, &mut ()).await.unwrap();
+        drop(recorder);
+        let applied = site.whole().await;
+        assert_eq!(
+            places(&applied, &record("checked")),
+            [sealed.index],
+            "{step:?}"
+        );
+        assert_eq!(left_in_folder(&site), [""; 0], "{step:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_nobody_takes_is_taken_back() {
+    let mut site = Site::new(ManualClock::trusted(MARCH + 5_000, 5_000));
+    let recorder = site.start().await;
+    let patience = Duration::from_millis(150);
+    let (statement, (settings, surroundings)) = (record("never"), of(&site));
+    let error = requests::seal(
+        &statement,
+        "a test",
+        &settings,
+        &surroundings,
+        &mut (),
+        patience,
+    )
+    .await
+    .unwrap_err();
+    assert!(matches!(error, RequestError::NotTaken(_)), "{error}");
+    assert_eq!(left_in_folder(&site), [""; 0]);
+    recorder.close().await.unwrap();
+    assert_eq!(places(&site.whole().await, &statement), [0_u64; 0]);
+}
+
+#[tokio::test]
+async fn what_was_taken_but_not_sealed_is_said_to_be_pending_and_comes_later() {
+    struct Slow;
+    impl Listener for Slow {
+        fn sealed(&mut self, _: &Control, _: Sealed) -> std::io::Result<()> {
+            Err(std::io::Error::other("the disk is slow today"))
+        }
+    }
+    let mut site = Site::new(ManualClock::trusted(MARCH + 5_000, 5_000));
+    let mut recorder = site.start().await;
+    let inbox = Inbox::new(site.dir.path(), &site.faults);
+    let (statement, (settings, surroundings)) = (record("later"), of(&site));
+    let mut nobody = ();
+    let command = pin!(requests::seal(
+        &statement,
+        "a test",
+        &settings,
+        &surroundings,
+        &mut nobody,
+        Duration::from_millis(150),
+    ));
+    let answer = serve_until(command, &inbox, &mut recorder, &mut Slow).await;
+    let error = answer.unwrap().unwrap_err();
+    assert!(matches!(error, RequestError::NotAnswered(_)), "{error}");
+    inbox.serve(&mut recorder, &mut ()).await.unwrap();
+    recorder.close().await.unwrap();
+    assert_eq!(places(&site.whole().await, &record("later")).len(), 1);
+}
+
+#[tokio::test]
+async fn what_may_not_be_sealed_is_refused_in_words_and_the_gateway_goes_on() {
+    let mut site = Site::new(ManualClock::trusted(MARCH + 5_000, 5_000));
+    let mut recorder = site.start().await;
+    let folder = site.dir.path().join("requests");
+    durable::create_private_dir(&folder).unwrap();
+    let genesis = r#"{"since":0,"kind":1,"body":"a0","words":"x"}"#;
+    let body = r#"{"since":0,"kind":8,"body":"a0","words":"x"}"#;
+    for (name, text, why) in [
+        ("a", "no request at all", "does not read"),
+        ("b", genesis, "kind 1 are not sealed on request"),
+        ("c", body, "body does not read"),
+    ] {
+        durable::write_file(
+            &folder.join(format!("{name}.request")),
+            text.as_bytes(),
+            Access::Owner,
+        )
+        .unwrap();
+        let before = recorder.status().size;
+        let inbox = Inbox::new(site.dir.path(), &site.faults);
+        inbox.serve(&mut recorder, &mut ()).await.unwrap();
+        let answer = durable::read_file(&folder.join(format!("{name}.answer"))).unwrap();
+        let answer = String::from_utf8(answer.unwrap()).unwrap();
+        assert!(answer.contains(why), "{answer}");
+        assert_eq!(recorder.status().size, before);
+    }
+    // Nobody fetches these answers: they go after an hour.
+    assert_eq!(left_in_folder(&site).len(), 3);
+    site.clock
+        .set(4_000_000_000_000, evidence::entry::ClockStatus::Ntp);
+    let inbox = Inbox::new(site.dir.path(), &site.faults);
+    inbox.serve(&mut recorder, &mut ()).await.unwrap();
+    assert_eq!(left_in_folder(&site), [""; 0]);
+    recorder.close().await.unwrap();
+    site.whole().await;
+}
+
+#[tokio::test]
+async fn a_folder_that_others_may_write_is_not_served() {
+    let site = Site::new(ManualClock::trusted(MARCH + 5_000, 5_000));
+    let mut recorder = site.start().await;
+    let folder = site.dir.path().join("requests");
+    durable::create_private_dir(&folder).unwrap();
+    std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o777)).unwrap();
+    let body = hex::encode(record("forged").encode());
+    let text = format!(r#"{{"since":0,"kind":14,"body":"{body}","words":"x"}}"#);
+    durable::write_file(&folder.join("a.request"), text.as_bytes(), Access::Owner).unwrap();
+    let before = recorder.status().size;
+    let inbox = Inbox::new(site.dir.path(), &site.faults);
+    inbox.serve(&mut recorder, &mut ()).await.unwrap();
+    assert_eq!(recorder.status().size, before);
+    assert!(folder.join("a.request").exists());
+    std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o700)).unwrap();
+    inbox.serve(&mut recorder, &mut ()).await.unwrap();
+    assert_eq!(recorder.status().size, before + 1);
+}
