@@ -68,6 +68,8 @@ pub struct FactoryLine {
     pub parity: &'static str,
     /// 1 or 2.
     pub stop_bits: u8,
+    /// The document does not state them: something to try first, not a fact.
+    pub assumed: bool,
 }
 
 /// What a device's requests must respect; `None`: nothing is known, the gateway's default holds.
@@ -360,6 +362,7 @@ fn factory_line(section: &Section<'_, '_>) -> FactoryLine {
             .choice("parity", "a parity", &parities)
             .map_or("none", Spanned::into_inner),
         stop_bits: section.number_or("stop_bits", 1..=2, 1),
+        assumed: section.flag("assumed").unwrap_or(false),
     };
     section.finish();
     line
