@@ -6,11 +6,44 @@
 
 use crate::config::Template;
 
+/// Name and text of the file `NAME.toml` of the folder.
+macro_rules! embed {
+    ($name:literal) => {
+        (
+            $name,
+            include_str!(concat!("../templates/", $name, ".toml")),
+        )
+    };
+}
+
 /// Name and text of every embedded template, ascending by name.
-pub const EMBEDDED: &[(&str, &str)] = &[(
-    "eastron-sdm630",
-    include_str!("../templates/eastron-sdm630.toml"),
-)];
+pub const EMBEDDED: &[(&str, &str)] = &[
+    embed!("abb-b2x"),
+    embed!("carlo-gavazzi-em100"),
+    embed!("carlo-gavazzi-em24"),
+    embed!("carlo-gavazzi-em24-e1"),
+    embed!("carlo-gavazzi-em300"),
+    embed!("eastron-sdm120"),
+    embed!("eastron-sdm230"),
+    embed!("eastron-sdm630"),
+    embed!("endress-hauser-promass-83"),
+    embed!("janitza-umg511"),
+    embed!("janitza-umg604"),
+    embed!("janitza-umg96rm"),
+    embed!("keller-x-line"),
+    embed!("schneider-iem3000"),
+    embed!("schneider-pm5000"),
+    embed!("siemens-fst030"),
+    embed!("siemens-mass6000"),
+    embed!("siemens-pac3200"),
+    embed!("socomec-countis-e14"),
+    embed!("socomec-countis-e24"),
+    embed!("socomec-countis-e44"),
+    embed!("vaisala-gmp252"),
+    embed!("vaisala-mgp261"),
+    embed!("waveshare-ai8"),
+    embed!("wirenboard-mai6"),
+];
 
 /// The text of an embedded template.
 #[must_use]
