@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use evidence::measurement::Table;
 use evidence::value::{Format, Kind, Order};
+use gateway::config::LineConfig;
 use gateway::modbus::device::DeviceReader;
 use gateway::modbus::register_map::{RegisterMap, Value};
 use gateway::modbus::{Link, LinkOptions};
@@ -84,14 +85,8 @@ async fn poll_checked(address: std::net::SocketAddr) -> f64 {
     let mut tasks = JoinSet::new();
     let until = Instant::now() + ROUND;
     for _ in 0..CONNECTIONS {
-        let options = LinkOptions {
-            host: address.ip().to_string(),
-            port: address.port(),
-            connect_delay: Duration::ZERO,
-            cap: None,
-            first_transaction: 0,
-        };
-        let (link, _task) = Link::start(options);
+        let line = LineConfig::tcp(&address.ip().to_string(), address.port());
+        let link = Link::start(LinkOptions::of(&line));
         let value = |point| Value {
             point,
             name: String::new(),

@@ -16,6 +16,7 @@ use toml::de::DeTable;
 use crate::clock::TimeSource;
 
 mod address;
+mod line;
 mod measurement;
 mod modbus;
 mod mqtt;
@@ -24,9 +25,11 @@ mod point;
 mod problem;
 mod reader;
 mod register;
+mod serial_names;
 mod template;
 
 pub use address::{AddressBase, modicon_text};
+pub use line::{Endpoint, LineConfig, LineMode, Parity, Rs485, SerialPort, TlsFiles};
 pub use measurement::{MESSAGE_STREAMS_FROM, MESSAGE_TICK_MS, polled_streams};
 pub use modbus::ModbusDevice;
 pub use mqtt::{MqttBroker, MqttTls};
@@ -37,6 +40,7 @@ pub use register::RegisterSpec;
 pub use template::{
     Barrier, FactoryLine, Register, StatusFlag, StatusWord, Template, TemplateLimits, TemplatePoint,
 };
+pub use serial_names::{NamedPort, SerialNames};
 
 /// The whole configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,10 +59,15 @@ pub struct GatewayConfig {
     pub collector: Option<CollectorConfig>,
     /// The bounds of the buffer.
     pub buffer: BufferConfig,
+    /// The ports and connections that Modbus devices are read on: those of the file first, then
+    /// those that a device's `host` and `port` make.
+    pub lines: Vec<LineConfig>,
     /// Modbus devices, in the order of the file.
     pub modbus: Vec<ModbusDevice>,
     /// Brokers, in the order of the file.
     pub mqtt: Vec<MqttBroker>,
+    /// What works but should be otherwise, for `check` to print.
+    pub warnings: Vec<Problem>,
 }
 
 /// `[collector]`.
@@ -128,7 +137,8 @@ impl GatewayConfig {
             path: path.to_owned(),
             source,
         })?;
-        let mut config = Self::parse(&path.display().to_string(), &text)?;
+        let names = SerialNames::system();
+        let mut config = Self::parse_with(&path.display().to_string(), &text, &names)?;
         config.resolve(path.parent().unwrap_or_else(|| Path::new("")));
         Ok(config)
     }
@@ -138,27 +148,32 @@ impl GatewayConfig {
     /// # Errors
     /// Every mistake in the text.
     pub fn parse(file: &str, text: &str) -> Result<Self, Problems> {
+        Self::parse_with(file, text, &SerialNames::system())
+    }
+
+    /// Checks a text; serial ports are looked up in `names`.
+    ///
+    /// # Errors
+    /// Every mistake in the text.
+    pub fn parse_with(file: &str, text: &str, names: &SerialNames) -> Result<Self, Problems> {
         let reader = Reader::new(text);
         let (table, errors) = DeTable::parse_recoverable(text);
         // After a syntax error the rest would be judged against a guess.
         let config = if errors.is_empty() {
-            read(&Section::root(&reader, table.get_ref()))
+            read(&Section::root(&reader, table.get_ref()), names)
         } else {
             for error in errors {
                 reader.report(&error.span().unwrap_or(0..0), "", error.message());
             }
             None
         };
-        let mut list = reader.into_problems();
+        let (list, warnings) = reader.into_problems();
         match config {
-            Some(config) if list.is_empty() => Ok(config),
-            _ => {
-                list.dedup();
-                Err(Problems {
-                    file: file.to_owned(),
-                    list,
-                })
-            }
+            Some(config) if list.is_empty() => Ok(Self { warnings, ..config }),
+            _ => Err(Problems {
+                file: file.to_owned(),
+                list,
+            }),
         }
     }
 
@@ -169,6 +184,13 @@ impl GatewayConfig {
             .iter_mut()
             .filter_map(|collector| collector.ca_file.as_mut())
             .for_each(absolute);
+        for line in &mut self.lines {
+            if let Endpoint::Tls { files, .. } = &mut line.endpoint {
+                absolute(&mut files.ca_file);
+                absolute(&mut files.cert_file);
+                absolute(&mut files.key_file);
+            }
+        }
         for broker in &mut self.mqtt {
             broker.password_file.iter_mut().for_each(absolute);
             if let Some(tls) = &mut broker.tls {
@@ -191,7 +213,7 @@ impl fmt::Display for FullPolicy {
     }
 }
 
-fn read(root: &Section<'_, '_>) -> Option<GatewayConfig> {
+fn read(root: &Section<'_, '_>, serial_names: &SerialNames) -> Option<GatewayConfig> {
     let gateway = root.section("gateway");
     if gateway.is_none() && !root.has("gateway") {
         root.missing(
@@ -208,10 +230,14 @@ fn read(root: &Section<'_, '_>) -> Option<GatewayConfig> {
         .section("clock")
         .map_or(TimeSource::Auto, |section| clock(&section));
     let mut names = Names::default();
+    let mut lines = line::Lines::new(serial_names);
+    for section in root.sections("line") {
+        lines.read(&section);
+    }
     let modbus: Vec<_> = root
         .sections("modbus")
         .into_iter()
-        .map(|section| modbus::device(&section, &mut names))
+        .map(|section| modbus::device(&section, &mut names, &mut lines))
         .collect();
     let mqtt: Vec<_> = root
         .sections("mqtt")
@@ -243,8 +269,10 @@ fn read(root: &Section<'_, '_>) -> Option<GatewayConfig> {
             None => None,
         },
         buffer,
+        lines: lines.into_list(),
         modbus: modbus.into_iter().collect::<Option<_>>()?,
         mqtt: mqtt.into_iter().collect::<Option<_>>()?,
+        warnings: Vec::new(),
     })
 }
 

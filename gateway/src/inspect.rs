@@ -4,7 +4,10 @@ use std::fmt::Write as _;
 
 use evidence::measurement::{MeasurementConfig, PointKind, Source};
 
-use crate::config::{GatewayConfig, ModbusDevice, MqttBroker, PointConfig, polled_streams};
+use crate::config::{
+    GatewayConfig, ModbusDevice, MqttBroker, PointConfig, Problem, polled_streams,
+};
+use crate::modbus::link::cost_of_silence;
 use crate::modbus::outcome::describe;
 use crate::plan::{Block, plan};
 use crate::sampling::{limits, shared_cap, values};
@@ -30,6 +33,12 @@ fn write_report(
     config: &GatewayConfig,
     table: &MeasurementConfig,
 ) -> std::fmt::Result {
+    for warning in &config.warnings {
+        let Problem {
+            line, key, text, ..
+        } = warning;
+        writeln!(out, "Warning: line {line}: {key}: {text}")?;
+    }
     writeln!(
         out,
         "Origin {}, data in {}",
@@ -91,22 +100,24 @@ fn write_modbus(
     writeln!(out)?;
     let ModbusDevice {
         name,
-        host,
-        port,
         unit_id,
         timeout,
         ..
     } = device;
+    let Some(line) = config.lines.get(device.line) else {
+        return Ok(());
+    };
     writeln!(
         out,
-        "Device {name}: {host}:{port} unit {unit_id}, answers within {} ms",
+        "Device {name}: {} unit {unit_id}, answers within {} ms",
+        line.endpoint,
         timeout.as_millis()
     )?;
-    if let Some(cap) = shared_cap(config, &(host.clone(), *port)) {
-        let most = cap.min(*timeout).as_millis();
+    if let Some(cap) = shared_cap(config, device.line) {
+        let most = cost_of_silence(line, *timeout, cap).as_millis();
         writeln!(
             out,
-            "  shares its connection; when it is silent it may cost the others {most} ms a tick"
+            "  shares its line; when it is silent, a question to it costs the others up to {most} ms"
         )?;
     }
     for id in polled_streams(config) {
@@ -227,7 +238,7 @@ mod tests {
             "every 1 s: holding 100-111 (4x00101-4x00112), 12 registers, 2 values",
             "every 1 s: holding 0-19 (4x00001-4x00020), 20 registers, 3 values",
             "every 1 s: discrete 0 (1x00001), 1 bits, 1 values",
-            "when it is silent it may cost the others 500 ms a tick",
+            "when it is silent, a question to it costs the others up to 500 ms",
             "point wellhead-pressure: site/well-1/pressure at /value, 3 decimals of MPa_a, instant",
         ] {
             assert!(text.contains(expected), "{expected}\n{text}");

@@ -1,13 +1,13 @@
-//! Modbus TCP: one task per `host:port`, every answer checked, nothing ever written.
+//! Modbus on every kind of line: every answer checked, nothing ever written.
 //!
 //! - [`frame`] says what may be asked and judges an answer against its question. There is no type
-//!   for a write: what cannot be expressed cannot be sent.
-//! - `guard` stands between `tokio-modbus`, which speaks the protocol, and the socket: only the
-//!   question in flight goes out, only a whole answer with every field right comes in.
-//! - [`connection`] is one TCP connection. After any answer that does not match, any timeout and any
-//!   error it is closed; what may still arrive on it can no longer be taken for a later answer.
-//! - [`link`] is the task that owns the connection; the requests of all units behind one `host:port`
-//!   queue there.
+//!   for a write: what cannot be expressed cannot be sent. [`mbap`] and [`rtu`] frame it for TCP and
+//!   for serial lines.
+//! - `wire` carries the bytes: TCP, TLS ([`security`]), a serial port ([`serial`]).
+//! - [`connection`] is one line from question to answer. After any answer that does not match, any
+//!   timeout and any error it is closed, and on RTU silent, before the next question: what may still
+//!   arrive can no longer be taken for a later answer.
+//! - [`link`] lets the units of a line take turns (`turn`) and bounds what a dead one costs.
 //! - [`backoff`] decides per link and per unit when a silent device is asked again.
 //! - [`device`] reads one device's points of one stream; [`register_map`] plans its requests and
 //!   learns the holes in its registers.
@@ -16,10 +16,16 @@ pub mod backoff;
 pub mod connection;
 pub mod device;
 pub mod frame;
-mod guard;
 pub mod link;
+pub mod mbap;
 pub mod outcome;
 pub mod register_map;
+pub mod rtu;
+pub mod security;
+pub mod serial;
+mod turn;
+mod wire;
 
 pub use connection::Failure;
 pub use link::{Link, LinkOptions};
+pub use wire::{Opener, Stream};

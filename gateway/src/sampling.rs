@@ -1,6 +1,6 @@
 //! The polled streams of a configuration: links, devices and the checks at the edge.
 //!
-//! [`start`] makes one task per `host:port` and one [`PolledStream`] per interval. All streams that
+//! [`start`] makes one link per line and one [`PolledStream`] per interval. All streams that
 //! read one device share its link, so their requests queue behind one another.
 
 use std::collections::{BTreeMap, HashSet};
@@ -35,7 +35,7 @@ pub struct PolledStream {
 
 /// Starts the links and returns the polled streams, ascending by id.
 ///
-/// The links' tasks end when the streams are dropped. Must be called within a runtime.
+/// The links are closed when the streams are dropped. Must be called within a runtime.
 #[must_use]
 pub fn start(config: &GatewayConfig, random: &dyn SecureRandom) -> Vec<PolledStream> {
     let table = config.measurement(|_| 0);
@@ -70,7 +70,7 @@ fn reader(
     stream: Option<u16>,
     links: &Links,
 ) -> Option<DeviceReader> {
-    let link = links.get(&(device.host.clone(), device.port))?.clone();
+    let link = links.get(device.line)?.clone();
     let values = values(table, index, stream);
     (!values.is_empty()).then(|| {
         let map = RegisterMap::new(&device.name, limits(device), values);
@@ -78,55 +78,43 @@ fn reader(
     })
 }
 
-type Links = BTreeMap<(String, u16), Link>;
+/// One link per line, in the order of the configuration.
+type Links = Vec<Link>;
 
-/// One link per `host:port`.
 fn links(config: &GatewayConfig, random: &dyn SecureRandom) -> Links {
-    let mut links = Links::new();
-    for device in &config.modbus {
-        let key = (device.host.clone(), device.port);
-        if links.contains_key(&key) {
-            continue;
-        }
-        let mut first = [0; 2];
-        // Without randomness the transaction numbers start at 0, which costs a little robustness only.
-        let first_transaction = random
-            .fill(&mut first)
-            .map_or(0, |()| u16::from_be_bytes(first));
-        let (link, _task) = Link::start(LinkOptions {
-            host: device.host.clone(),
-            port: device.port,
-            connect_delay: on_link(config, &key)
-                .map(|device| device.connect_delay)
-                .max()
-                .unwrap_or_default(),
-            cap: shared_cap(config, &key),
-            first_transaction,
-        });
-        links.insert(key, link);
-    }
-    links
+    (0..)
+        .zip(&config.lines)
+        .map(|(place, line)| {
+            let mut first = [0; 2];
+            // Without randomness the transaction numbers start at 0, which costs a little robustness only.
+            let first_transaction = random
+                .fill(&mut first)
+                .map_or(0, |()| u16::from_be_bytes(first));
+            let options = LinkOptions::of(line).first_transaction(first_transaction);
+            Link::start(match shared_cap(config, place) {
+                Some(cap) => options.shared(cap),
+                None => options,
+            })
+        })
+        .collect()
 }
 
-/// Where several units share a link, one request may take at most half of the shortest interval on
+/// Where several units share a line, one request may take at most half of the shortest interval on
 /// it: a unit that falls silent leaves the others the rest of the tick.
 #[must_use]
-pub fn shared_cap(config: &GatewayConfig, key: &(String, u16)) -> Option<Duration> {
-    let units: HashSet<u8> = on_link(config, key).map(|device| device.unit_id).collect();
-    let points = on_link(config, key).flat_map(|device| &device.points);
+pub fn shared_cap(config: &GatewayConfig, line: usize) -> Option<Duration> {
+    let units: HashSet<u8> = on_line(config, line).map(|device| device.unit_id).collect();
+    let points = on_line(config, line).flat_map(|device| &device.points);
     let shortest = points.filter_map(|point| point.interval_s).min()?;
     (units.len() > 1).then(|| Duration::from_millis(500) * u32::from(shortest))
 }
 
-/// The devices behind one `host:port`.
-fn on_link<'c>(
-    config: &'c GatewayConfig,
-    key: &'c (String, u16),
-) -> impl Iterator<Item = &'c ModbusDevice> {
+/// The devices on one line.
+fn on_line(config: &GatewayConfig, line: usize) -> impl Iterator<Item = &ModbusDevice> {
     config
         .modbus
         .iter()
-        .filter(|device| device.host == key.0 && device.port == key.1)
+        .filter(move |device| device.line == line)
 }
 
 /// What a device's requests must respect.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use evidence::measurement::Table;
 use evidence::quality::Quality;
 use evidence::value::{Format, Kind, Order};
-use gateway::config::GatewayConfig;
+use gateway::config::{GatewayConfig, LineConfig};
 use gateway::modbus::device::DeviceReader;
 use gateway::modbus::frame::{Answer, Misbehaviour, Request};
 use gateway::modbus::outcome::Outcome;
@@ -30,15 +30,11 @@ use scripted::{Act, Scripted};
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn link(port: u16, cap: Option<Duration>) -> Link {
-    let host = "127.0.0.1".to_owned();
-    let options = LinkOptions {
-        host,
-        port,
-        connect_delay: Duration::ZERO,
-        cap,
-        first_transaction: 0xFFFE,
-    };
-    Link::start(options).0
+    let options = LinkOptions::of(&LineConfig::tcp("127.0.0.1", port)).first_transaction(0xFFFE);
+    Link::start(match cap {
+        Some(cap) => options.shared(cap),
+        None => options,
+    })
 }
 
 fn read(unit: u8, address: u16, count: u16) -> Request {

@@ -46,7 +46,11 @@ impl GatewayConfig {
             .collect();
         let modbus = self.modbus.iter().map(|device| Device {
             name: device.name.clone(),
-            protocol: "modbus-tcp".to_owned(),
+            protocol: self
+                .lines
+                .get(device.line)
+                .map_or("modbus-tcp", |line| line.endpoint.protocol())
+                .to_owned(),
             unit_id: Some(device.unit_id),
             template: None,
             path: device.path.to_owned(),

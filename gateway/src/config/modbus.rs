@@ -1,4 +1,4 @@
-//! `[[modbus]]`: devices read over Modbus TCP.
+//! `[[modbus]]`: the devices on the lines, and their points.
 
 use std::time::Duration;
 
@@ -6,28 +6,25 @@ use evidence::value::Order;
 use toml::Spanned;
 
 use super::address::AddressBase;
+use super::line::Lines;
 use super::point::{self, PointConfig};
 use super::reader::Section;
 use super::register::{self, Defaults, Quantity};
 use super::{Names, PATHS};
 
-/// One device on a Modbus TCP connection.
+/// One device on a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ModbusDevice {
     /// The name, unique in the file.
     pub name: String,
-    /// Host name or address.
-    pub host: String,
-    /// TCP port.
-    pub port: u16,
-    /// The unit id behind the connection.
+    /// Its line: a position in [`super::GatewayConfig::lines`].
+    pub line: usize,
+    /// The unit id on the line.
     pub unit_id: u8,
     /// How the file writes addresses (for messages to people).
     pub address_base: AddressBase,
-    /// How long an answer may take.
+    /// How long an answer may take; on a serial port without the time of the bytes on the wire.
     pub timeout: Duration,
-    /// Pause between connecting and the first request.
-    pub connect_delay: Duration,
     /// Most registers in one request, 4–125.
     pub max_registers: u16,
     /// Most coils or discrete inputs in one request, 1–2000.
@@ -43,16 +40,23 @@ pub struct ModbusDevice {
 /// A hole of this many registers costs as much as another request on TCP.
 const GAP_TCP: u16 = 31;
 
+/// And on RTU, whose frames have fewer bytes beside the values.
+const GAP_RTU: u16 = 7;
+
 /// Reads one `[[modbus]]` table.
-pub(super) fn device(section: &Section<'_, '_>, names: &mut Names) -> Option<ModbusDevice> {
+pub(super) fn device(
+    section: &Section<'_, '_>,
+    names: &mut Names,
+    lines: &mut Lines<'_>,
+) -> Option<ModbusDevice> {
     let name = point::name(section);
     if let Some(name) = &name {
         names.device(section, name);
     }
-    let host = point::host(
-        section,
-        "write the device's address, e.g. host = \"192.168.1.20\"",
-    );
+    let line = lines.of_device(section);
+    let rtu = line
+        .and_then(|line| lines.get(line))
+        .is_some_and(|line| line.endpoint.is_rtu());
     let bases = [("pdu", AddressBase::Pdu), ("4x", AddressBase::Modicon)];
     if !section.has("address_base") {
         section.missing(
@@ -65,15 +69,13 @@ pub(super) fn device(section: &Section<'_, '_>, names: &mut Names) -> Option<Mod
         .map(Spanned::into_inner);
     let mut device = ModbusDevice {
         name: String::new(),
-        host: String::new(),
-        port: section.number_or("port", 1..=65_535, 502),
+        line: 0,
         unit_id: section.number_or("unit_id", 0..=255, 1),
         address_base: base.unwrap_or(AddressBase::Pdu),
         timeout: Duration::from_millis(section.number_or("timeout_ms", 10..=60_000, 1_000)),
-        connect_delay: Duration::from_millis(section.number_or("connect_delay_ms", 0..=30_000, 0)),
         max_registers: section.number_or("max_registers", 4..=125, 125),
         max_bits: section.number_or("max_bits", 1..=2_000, 2_000),
-        max_gap: section.number_or("max_gap", 0..=121, GAP_TCP),
+        max_gap: section.number_or("max_gap", 0..=121, if rtu { GAP_RTU } else { GAP_TCP }),
         path: section
             .choice("path", "a path", &PATHS)
             .map_or("meter", Spanned::into_inner),
@@ -96,8 +98,12 @@ pub(super) fn device(section: &Section<'_, '_>, names: &mut Names) -> Option<Mod
     for below in points {
         device.points.extend(point(&below, defaults, names));
     }
+    let shown = name.as_ref().map_or("", |name| name.get_ref());
+    if let Some(line) = line {
+        lines.unit(section, line, device.unit_id, shown);
+    }
     section.finish();
-    (device.name, device.host) = (name?.into_inner(), host?.into_inner());
+    (device.name, device.line) = (name?.into_inner(), line?);
     Some(device)
 }
 

@@ -17,6 +17,7 @@ use super::problem::{Problem, did_you_mean, not_one_of};
 pub(super) struct Reader<'t> {
     text: &'t str,
     problems: RefCell<Vec<Problem>>,
+    warnings: RefCell<Vec<Problem>>,
 }
 
 /// One table of the document.
@@ -34,19 +35,30 @@ impl<'t> Reader<'t> {
         Self {
             text,
             problems: RefCell::default(),
+            warnings: RefCell::default(),
         }
     }
 
     /// Notes a mistake at a place in the text.
     pub(super) fn report(&self, span: &Range<usize>, key: &str, text: impl Into<String>) {
+        let problem = self.problem(span, key, text.into());
+        self.problems.borrow_mut().push(problem);
+    }
+
+    /// Notes something that works but should be otherwise.
+    pub(super) fn warn(&self, span: &Range<usize>, key: &str, text: impl Into<String>) {
+        let problem = self.problem(span, key, text.into());
+        self.warnings.borrow_mut().push(problem);
+    }
+
+    fn problem(&self, span: &Range<usize>, key: &str, text: String) -> Problem {
         let (line, column) = self.position(span.start);
-        let problem = Problem {
+        Problem {
             line,
             column,
             key: key.to_owned(),
-            text: text.into(),
-        };
-        self.problems.borrow_mut().push(problem);
+            text,
+        }
     }
 
     /// Line and column of a byte offset, both from 1.
@@ -57,11 +69,15 @@ impl<'t> Reader<'t> {
         (line, column)
     }
 
-    /// The mistakes in the order of the file.
-    pub(super) fn into_problems(self) -> Vec<Problem> {
-        let mut problems = self.problems.into_inner();
-        problems.sort_by_key(|problem| (problem.line, problem.column));
-        problems
+    /// The mistakes and the warnings, each in the order of the file.
+    pub(super) fn into_problems(self) -> (Vec<Problem>, Vec<Problem>) {
+        let sorted = |list: RefCell<Vec<Problem>>| {
+            let mut list = list.into_inner();
+            list.sort_by_key(|problem| (problem.line, problem.column));
+            list.dedup();
+            list
+        };
+        (sorted(self.problems), sorted(self.warnings))
     }
 }
 
@@ -97,6 +113,11 @@ impl<'r, 't> Section<'r, 't> {
     /// Notes a mistake about a key of this table.
     pub(super) fn report(&self, span: &Range<usize>, key: &str, text: impl Into<String>) {
         self.reader.report(span, &self.key(key), text);
+    }
+
+    /// Notes something about a key of this table that works but should be otherwise.
+    pub(super) fn warn(&self, span: &Range<usize>, key: &str, text: impl Into<String>) {
+        self.reader.warn(span, &self.key(key), text);
     }
 
     /// Notes that a key is missing, at the table's header.

@@ -1,21 +1,36 @@
-//! One TCP connection to a Modbus server.
+//! One line, from the question to its answer: it answers or it is cleaned before the next question.
 //!
-//! A connection answers or it is gone: every failure drops the stream, so a late answer has nothing
-//! to arrive on. `tokio-modbus` speaks the protocol on it and [`super::guard`] stands between the
-//! two. Transaction numbers are ours, not the library's: they go on across reconnects and start
-//! anywhere, because cheap serial converters deliver what was asked on the old connection on the
-//! new one.
+//! **Modbus TCP and TLS.** Every failure closes the connection, so a late answer has nothing to
+//! arrive on. Transaction numbers go on across reconnects and start anywhere, because cheap serial
+//! converters deliver what was asked on the old connection on the new one.
+//!
+//! **RTU**, on a serial port or through TCP. A frame does not say which question it answers. So
+//! before a question leaves, the line must be known to be quiet:
+//!
+//! - The question makes the line *dirty* before its first byte is sent; only an answer right in
+//!   every field cleans it. Whatever happens in between, cancelling included, leaves it dirty.
+//! - A dirty line is closed; opened again when the device asked has had its whole time to answer;
+//!   and what then comes is discarded until it was silent for max(3.5 characters, 50 ms). A line
+//!   opened for the first time is listened to as well.
+//! - The unit that failed is not asked again before twice its configured timeout, counted from the
+//!   question, is over: only an answer of the same unit could be taken for another one of it.
+//! - Nothing may be waiting when a question is sent. What is, is discarded until the line is silent.
+//!
+//! What remains: an answer of the right unit, function and length to an earlier question about other
+//! addresses cannot be told from the present one by its bytes. The rules above exclude it under one
+//! assumption: **a device answers a question once, and within twice its configured `timeout_ms` or
+//! never.** A device or converter that repeats an answer after the pause, or is slower than that
+//! while a second stream asks it, breaks the assumption; `tests/link_never_lies.rs` shows the place.
 
+use std::io;
 use std::time::Duration;
-use std::{fmt, io};
 
-use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout_at};
-use tokio_modbus::client::{Client as _, Context, tcp};
-use tokio_modbus::slave::{Slave, SlaveContext as _};
 
 use super::frame::{Answer, Misbehaviour, Request};
-use super::guard::Guard;
+use super::wire::{Place, Wire};
+use super::{mbap, rtu};
+use crate::config::LineConfig;
 
 /// Why a request has no answer.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +42,15 @@ pub enum Failure {
     /// No connection within the time.
     #[error("connect took too long")]
     ConnectTimeout,
+    /// TLS was refused by one side, or one of its files cannot be used.
+    #[error("no secure connection")]
+    Secure(#[source] io::Error),
+    /// The serial port cannot be opened.
+    #[error("the port cannot be opened")]
+    Port(#[source] io::Error),
+    /// Something on an RTU line sends without end, so nothing can be asked on it.
+    #[error("the line is never silent: noise, another master, or wrong serial settings")]
+    NeverSilent,
     /// The connection broke.
     #[error("the connection broke")]
     Broken(#[source] io::Error),
@@ -42,19 +66,38 @@ pub enum Failure {
     /// The line was busy with others until the tick was over; nothing was sent.
     #[error("the line was busy until the tick was over")]
     NotAsked,
+    /// After a failure the line had to fall silent until the tick was over; nothing was sent.
+    #[error("the line had to fall silent after a failure until the tick was over")]
+    Draining,
     /// The device or its link is in back-off; nothing was sent.
     #[error("not asked because it was silent before")]
     BackedOff,
-    /// The link's task has ended.
-    #[error("the gateway is stopping")]
-    Stopping,
+    /// The line is only listened on; nothing is ever sent.
+    #[error("the line is only listened on (mode = \"listen\")")]
+    ListenOnly,
 }
 
 impl Failure {
-    /// Whether there was no connection to ask on: the link failed, not the unit.
+    /// Whether there was no line to ask on: the link failed, not the unit.
     #[must_use]
     pub const fn is_connect(&self) -> bool {
-        matches!(self, Self::Connect(_) | Self::ConnectTimeout)
+        matches!(
+            self,
+            Self::Connect(_)
+                | Self::ConnectTimeout
+                | Self::Secure(_)
+                | Self::Port(_)
+                | Self::NeverSilent
+        )
+    }
+
+    /// Whether nothing was sent, so that nothing is known about the unit or the link.
+    #[must_use]
+    pub const fn is_unasked(&self) -> bool {
+        matches!(
+            self,
+            Self::NotAsked | Self::Draining | Self::BackedOff | Self::ListenOnly
+        )
     }
 
     /// Whether asking again on a fresh connection can help: the device had dropped an idle
@@ -64,121 +107,327 @@ impl Failure {
     }
 }
 
-/// What the guard or the socket said, out of the library's error.
-impl From<tokio_modbus::Error> for Failure {
-    fn from(error: tokio_modbus::Error) -> Self {
-        match error {
-            tokio_modbus::Error::Transport(error) => error.downcast().unwrap_or_else(Self::Broken),
-            // The guard has judged the header and the function before; an answer that the library
-            // still refuses is none.
-            tokio_modbus::Error::Protocol(error) => {
-                Self::Broken(io::Error::new(io::ErrorKind::InvalidData, error))
-            }
-        }
-    }
+/// How long one question may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// When nobody needs the answer any more.
+    pub until: Instant,
+    /// How long we wait: on TCP with connecting, on RTU from the question, without the bytes' time
+    /// on the wire.
+    pub wait: Duration,
+    /// How long the device may take to answer, from the question and without the bytes' time on the
+    /// wire. At least `wait`; an RTU line rests for the difference.
+    pub device: Duration,
+    /// The longest the device is ever given: its configured timeout. At least `device`.
+    pub longest: Duration,
+    /// Whether to wait for a unit that may still answer an earlier question, or to leave it out.
+    pub wait_for_unit: bool,
 }
 
-/// An open connection: the library's client and the guard of its socket. Dropping it closes it.
-struct Line {
-    client: Context,
-    guard: Guard,
-}
+/// More than the longest frame (260 bytes on TCP, 256 on RTU), so that excess bytes show in the
+/// same read.
+const MOST_BYTES: usize = 300;
 
-impl fmt::Debug for Line {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The library's client cannot be shown.
-        let mut shown = formatter.debug_struct("Line");
-        shown.field("guard", &self.guard).finish_non_exhaustive()
-    }
-}
-
-/// A connection that is made when it is needed.
+/// A line that is opened when it is needed.
 #[derive(Debug)]
 pub struct Connection {
-    host: String,
-    port: u16,
+    place: Place,
+    framing: Framing,
     connect_delay: Duration,
-    line: Option<Line>,
-    /// Whether the line has already answered something.
-    proven: bool,
-    /// When the device may first be asked after it was connected to.
+    wire: Option<Wire>,
+    /// When the device may next be asked: after connecting, and after its last answer.
     usable_from: Instant,
-    transaction: u16,
+}
+
+#[derive(Debug)]
+enum Framing {
+    Mbap {
+        transaction: u16,
+        /// Whether the open connection has already answered something.
+        proven: bool,
+    },
+    Rtu(Rtu),
+}
+
+#[derive(Debug)]
+struct Rtu {
+    pause: Duration,
+    silence: Duration,
+    character: Duration,
+    /// `Some` from before a question is sent until its answer was found right: until then an
+    /// answer to it may come.
+    dirty_until: Option<Instant>,
+    /// Whether the line was heard to be silent since it was opened and since anything unasked came.
+    quiet: bool,
+    /// Units that may still answer an earlier question.
+    held: Vec<(u8, Instant)>,
+}
+
+/// An answer and how long it took, from the question's first byte to its own last one.
+#[derive(Debug)]
+pub struct Answered {
+    /// What was answered.
+    pub answer: Answer,
+    /// How long it took.
+    pub took: Duration,
 }
 
 impl Connection {
-    /// Prepares a connection; `first_transaction` should be random.
-    #[must_use]
-    pub fn new(host: &str, port: u16, connect_delay: Duration, first_transaction: u16) -> Self {
+    /// Prepares a line; `first_transaction` should be random.
+    pub(super) fn new(line: &LineConfig, place: Place, first_transaction: u16) -> Self {
+        let framing = if line.endpoint.is_rtu() {
+            Framing::Rtu(Rtu {
+                pause: line.pause.max(line.gap()),
+                silence: line.silence(),
+                character: line.byte_time().unwrap_or_default(),
+                dirty_until: None,
+                quiet: false,
+                held: Vec::new(),
+            })
+        } else {
+            Framing::Mbap {
+                transaction: first_transaction,
+                proven: false,
+            }
+        };
         Self {
-            host: host.to_owned(),
-            port,
-            connect_delay,
-            line: None,
-            proven: false,
+            place,
+            framing,
+            connect_delay: line.connect_delay.max(line.pause),
+            wire: None,
             usable_from: Instant::now(),
-            transaction: first_transaction,
         }
     }
 
-    /// Asks once and returns the answer by `until` at the latest.
+    /// Asks once and returns the answer by `patience.until` at the latest.
     ///
-    /// A kept connection that turns out stale is replaced and the question put once more: a device
-    /// that closes idle connections costs nothing.
+    /// On TCP a kept connection that turns out stale is replaced and the question put once more: a
+    /// device that closes idle connections costs nothing. On RTU nothing is ever asked twice.
     ///
     /// # Errors
-    /// [`Failure`]; the connection is closed afterwards.
-    pub async fn ask(&mut self, request: Request, until: Instant) -> Result<Answer, Failure> {
-        let proven = self.proven;
-        match self.ask_once(request, until).await {
+    /// [`Failure`]; the line is closed afterwards unless nothing was sent.
+    pub async fn ask(&mut self, request: Request, patience: Patience) -> Result<Answered, Failure> {
+        let proven = match self.framing {
+            Framing::Rtu(_) => return self.ask_rtu(request, patience).await,
+            Framing::Mbap { proven, .. } => proven,
+        };
+        let until = patience.until.min(Instant::now() + patience.wait);
+        match self.ask_mbap(request, until).await {
             Err(failure) if proven && failure.is_stale() && Instant::now() < until => {
-                self.ask_once(request, until).await
+                self.ask_mbap(request, until).await
             }
             other => other,
         }
     }
 
-    async fn ask_once(&mut self, request: Request, until: Instant) -> Result<Answer, Failure> {
-        self.transaction = self.transaction.wrapping_add(1);
-        let mut line = self.connected(until).await?;
-        if self.usable_from >= until {
-            // The device wants a longer pause than this tick has; the connection is kept for the next.
-            self.line = Some(line);
+    async fn ask_mbap(&mut self, request: Request, until: Instant) -> Result<Answered, Failure> {
+        // Neither a late or double answer waits on a kept connection, nor the end of the stream.
+        let mut wire = match self.kept() {
+            Some(wire) => wire,
+            None => self.open(until).await?,
+        };
+        if !self.pause(until).await {
+            self.wire = Some(wire);
             return Err(Failure::NotAsked);
         }
-        sleep_until(self.usable_from).await;
-        line.guard.expect(request, self.transaction);
-        line.client.set_slave(Slave(request.unit));
-        // The line is dropped on every path but the last, cancelling included: that closes it. The
-        // library's client is never asked again after it has failed or was interrupted.
-        let answer = match timeout_at(until, line.client.call(request.question()))
-            .await
-            .map_err(|_elapsed| Failure::Timeout)??
-        {
-            Ok(response) => request.answer(response)?,
-            Err(exception) => Answer::Exception(exception.into()),
+        let Framing::Mbap {
+            transaction,
+            proven,
+        } = &mut self.framing
+        else {
+            return Err(Failure::NotAsked);
         };
-        (self.line, self.proven) = (Some(line), true);
-        Ok(answer)
+        *transaction = transaction.wrapping_add(1);
+        // The wire is dropped on every path but the last, cancelling included: that closes it.
+        let asked_at = Instant::now();
+        *proven = false;
+        wire.send(&mbap::question(request, *transaction), until)
+            .await?;
+        let mut buffer = [0; MOST_BYTES];
+        let mut filled = 0;
+        let answer = loop {
+            // Never an empty buffer: a complete answer is shorter than it.
+            let room = buffer.get_mut(filled..).unwrap_or_default();
+            filled += wire.receive(room, until).await?;
+            let received = buffer.get(..filled).unwrap_or_default();
+            if let Some(pdu) = mbap::judge(request, *transaction, received)? {
+                break request.read(pdu)?;
+            }
+        };
+        *proven = true;
+        let took = asked_at.elapsed();
+        self.wire = Some(wire);
+        Ok(Answered { answer, took })
     }
 
-    /// The kept line if it is clean, or a new one.
-    async fn connected(&mut self, until: Instant) -> Result<Line, Failure> {
-        if let Some(line) = self.line.take()
-            && line.guard.is_clean()
-        {
-            return Ok(line);
+    /// The kept connection, if nothing waits on it.
+    fn kept(&mut self) -> Option<Wire> {
+        let mut wire = self.wire.take()?;
+        matches!(wire.waiting(), Ok(0)).then_some(wire)
+    }
+
+    async fn ask_rtu(&mut self, request: Request, patience: Patience) -> Result<Answered, Failure> {
+        self.wait_for_unit(request.unit, patience).await?;
+        let mut wire = self.quiet_wire(patience.until).await?;
+        let Framing::Rtu(rtu) = &mut self.framing else {
+            return Err(Failure::NotAsked);
+        };
+        let question = rtu::question(request);
+        let bytes = question.len() + rtu::answer_bytes(request);
+        let on_wire = rtu.character * u32::try_from(bytes).unwrap_or(u32::MAX);
+        let asked_at = Instant::now();
+        let answered_by = asked_at + patience.device + on_wire;
+        let until = patience.until.min(asked_at + patience.wait + on_wire);
+        // From here on an answer may come, whatever becomes of us.
+        rtu.dirty_until = Some(answered_by);
+        rtu.hold(request.unit, asked_at + patience.longest * 2 + on_wire);
+        wire.send(&question, until).await?;
+        let mut buffer = [0; MOST_BYTES];
+        let mut filled = 0;
+        let (answer, excess) = loop {
+            let room = buffer.get_mut(filled..).unwrap_or_default();
+            filled += match wire.receive(room, until).await {
+                Err(Failure::Timeout) if filled > 0 => {
+                    return Err(Failure::Misbehaved(Misbehaviour::Length {
+                        expected: rtu::answer_bytes(request),
+                        found: filled,
+                    }));
+                }
+                other => other?,
+            };
+            let received = buffer.get(..filled).unwrap_or_default();
+            if let Some(complete) = rtu::judge(request, received)? {
+                break (request.read(complete.pdu)?, complete.excess);
+            }
+        };
+        let ended = Instant::now();
+        rtu.dirty_until = None;
+        rtu.held.retain(|(unit, _)| *unit != request.unit);
+        // Bytes behind a right answer (many RS-485 drivers make one when they switch off) do not
+        // speak against it, but the line must be silent before the next question.
+        rtu.quiet = excess == 0;
+        self.usable_from = ended + rtu.pause;
+        self.wire = Some(wire);
+        let took = ended - asked_at;
+        Ok(Answered { answer, took })
+    }
+
+    /// A unit that has not answered yet may do so still.
+    async fn wait_for_unit(&mut self, unit: u8, patience: Patience) -> Result<(), Failure> {
+        let Framing::Rtu(rtu) = &mut self.framing else {
+            return Ok(());
+        };
+        let now = Instant::now();
+        rtu.held.retain(|(_, until)| *until > now);
+        let held = rtu.held.iter().find(|(held, _)| *held == unit);
+        let Some(&(_, until)) = held else {
+            return Ok(());
+        };
+        if !patience.wait_for_unit || until >= patience.until {
+            return Err(Failure::BackedOff);
         }
-        self.proven = false;
-        let connect = TcpStream::connect((self.host.as_str(), self.port));
-        let stream = timeout_at(until, connect)
+        sleep_until(until).await;
+        Ok(())
+    }
+
+    /// The line, open, rested, and known to be silent.
+    async fn quiet_wire(&mut self, until: Instant) -> Result<Wire, Failure> {
+        let mut wire = self.wire.take();
+        if let Framing::Rtu(rtu) = &mut self.framing
+            && let Some(dirty_until) = rtu.dirty_until
+        {
+            // The device asked may still answer; on the closed line nobody hears it.
+            drop(wire.take());
+            if dirty_until >= until {
+                return Err(Failure::Draining);
+            }
+            sleep_until(dirty_until).await;
+            (rtu.dirty_until, rtu.quiet) = (None, false);
+        }
+        loop {
+            let mut open = match wire.take() {
+                Some(wire) => wire,
+                None => {
+                    let opened = self.open(until).await?;
+                    self.mark(false);
+                    opened
+                }
+            };
+            if !self.listen(&mut open, until).await? || !self.pause(until).await {
+                self.wire = Some(open);
+                return Err(Failure::Draining);
+            }
+            // Lets the runtime notice what has come; nothing may be waiting.
+            tokio::task::yield_now().await;
+            match open.waiting() {
+                Ok(0) => return Ok(open),
+                Ok(_) => {
+                    self.mark(false);
+                    wire = Some(open);
+                }
+                // The other side closed an idle connection: nothing was asked on it.
+                Err(_closed) => {}
+            }
+            if Instant::now() >= until {
+                return Err(Failure::NeverSilent);
+            }
+        }
+    }
+
+    /// Discards what comes until nothing has come for the silence that is asked for. False if the
+    /// time was too short for it.
+    async fn listen(&mut self, wire: &mut Wire, until: Instant) -> Result<bool, Failure> {
+        let Framing::Rtu(rtu) = &mut self.framing else {
+            return Ok(true);
+        };
+        let mut scratch = [0; MOST_BYTES];
+        let mut heard = false;
+        while !rtu.quiet {
+            let silent_at = Instant::now() + rtu.silence;
+            match wire.receive(&mut scratch, silent_at.min(until)).await {
+                Err(Failure::Timeout) if silent_at <= until => rtu.quiet = true,
+                Err(Failure::Timeout) if heard => return Err(Failure::NeverSilent),
+                Err(Failure::Timeout) => return Ok(false),
+                Err(other) => return Err(other),
+                Ok(_discarded) => heard = true,
+            }
+        }
+        Ok(true)
+    }
+
+    fn mark(&mut self, quiet: bool) {
+        if let Framing::Rtu(rtu) = &mut self.framing {
+            rtu.quiet = quiet;
+        }
+    }
+
+    async fn open(&mut self, until: Instant) -> Result<Wire, Failure> {
+        if let Framing::Mbap { proven, .. } = &mut self.framing {
+            *proven = false;
+        }
+        let wire = timeout_at(until, self.place.open())
             .await
-            .map_err(|_elapsed| Failure::ConnectTimeout)?
-            .map_err(Failure::Connect)?;
-        stream.set_nodelay(true).map_err(Failure::Connect)?;
+            .map_err(|_elapsed| Failure::ConnectTimeout)??;
         self.usable_from = Instant::now() + self.connect_delay;
-        let guard = Guard::new(stream);
-        let client = tcp::attach(guard.clone());
-        Ok(Line { client, guard })
+        Ok(wire)
+    }
+
+    /// Waits until the device may be asked. False if that is after `until`: the line is kept for
+    /// the next tick then.
+    async fn pause(&mut self, until: Instant) -> bool {
+        if self.usable_from >= until {
+            return false;
+        }
+        if self.usable_from > Instant::now() {
+            sleep_until(self.usable_from).await;
+        }
+        true
+    }
+}
+
+impl Rtu {
+    fn hold(&mut self, unit: u8, until: Instant) {
+        self.held.retain(|(held, _)| *held != unit);
+        self.held.push((unit, until));
     }
 }

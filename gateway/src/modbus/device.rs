@@ -182,7 +182,7 @@ impl DeviceReader {
                     .values
                     .iter()
                     .for_each(|&value| set(outcomes, value, &outcome));
-                let rest = if matches!(failure, Failure::NotAsked) {
+                let rest = if failure.is_unasked() {
                     &failure
                 } else {
                     &Failure::BackedOff

@@ -1,18 +1,21 @@
-//! What may be asked, and every field of an answer judged against its question.
+//! What may be asked, and what every answer is judged by, whatever the line.
 //!
-//! `tokio-modbus` writes the questions and reads the answers. It takes more for an answer than we
-//! may: it checks lengths and counts by debug assertion only. So each answer is judged here first.
+//! A question and an answer are the same bytes (the PDU) on every line; [`super::mbap`] and
+//! [`super::rtu`] put them into frames. There is no type for a write: what cannot be expressed
+//! cannot be sent. `tokio-modbus` reads the answers. It takes more for an answer than we may: it
+//! checks lengths and counts by debug assertion only. So each answer is judged here first.
 
+use bytes::Bytes;
 use evidence::measurement::Table;
 use tokio_modbus::Response;
 
 use crate::plan::Span;
 
-/// Bytes before the PDU: transaction, protocol, length, unit.
-pub const HEADER: usize = 7;
+/// Bytes of a question's PDU: the function, the first address, the count.
+pub const QUESTION: usize = 5;
 
-/// Bytes of a question: the header, the function, the first address, the count.
-pub const QUESTION: usize = 12;
+/// Bytes of an exception's PDU: the function with its highest bit set, the code.
+pub(super) const EXCEPTION: usize = 2;
 
 /// One read of one unit. Functions 1 to 4 are all that can be asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,8 +35,8 @@ pub enum Answer {
     Exception(u8),
 }
 
-/// How an answer did not match its question. Any of these makes the connection unusable: whatever
-/// follows on it could be taken for the answer to a later question.
+/// How an answer did not match its question. Any of these makes the line unusable until it was
+/// cleaned: whatever follows on it could be taken for the answer to a later question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Misbehaviour {
     /// Bytes were waiting although nothing had been asked: a late or double answer.
@@ -69,11 +72,17 @@ pub enum Misbehaviour {
     /// The frame is longer or shorter than the answer to this question can be.
     #[error("sent a frame of {found} bytes where {expected} were due")]
     Length {
-        /// Bytes behind the length field that were due.
+        /// Bytes due: on TCP those behind the length field, on RTU the whole frame.
         expected: usize,
-        /// Bytes announced.
+        /// Bytes announced or, where the answer broke off, received.
         found: usize,
     },
+    /// The check sum at the end of an RTU frame is wrong.
+    #[error("sent a frame with a wrong check sum: noise, a collision, or wrong serial settings")]
+    CheckSum,
+    /// What came is our own question.
+    #[error("did not answer; the line echoes what we send: switch the converter's echo off")]
+    Echo,
     /// The byte count inside the answer does not fit the question.
     #[error("announced {found} bytes of values where {expected} were due")]
     ByteCount {
@@ -84,11 +93,8 @@ pub enum Misbehaviour {
     },
 }
 
-/// The two lengths an answer may have, counted from behind the length field.
-const EXCEPTION_LENGTH: usize = 3;
-
 impl Request {
-    const fn function(self) -> u8 {
+    pub(super) const fn function(self) -> u8 {
         match self.span.table {
             Table::Coil => 1,
             Table::Discrete => 2,
@@ -97,7 +103,8 @@ impl Request {
         }
     }
 
-    fn value_bytes(self) -> usize {
+    /// How many bytes of values the answer has.
+    pub(super) fn value_bytes(self) -> usize {
         let count = usize::from(self.span.count);
         if self.span.is_bits() {
             count.div_ceil(8)
@@ -122,58 +129,28 @@ impl Request {
         }
     }
 
-    /// Whether a frame asks this and nothing else, whatever its transaction.
+    /// The question as it is sent: one of the four reads.
     #[must_use]
-    pub fn is_asked_by(self, frame: [u8; QUESTION]) -> bool {
-        let [_, _, rest @ ..] = frame;
+    pub const fn pdu(self) -> [u8; QUESTION] {
         let [a0, a1] = self.span.address.to_be_bytes();
         let [c0, c1] = self.span.count.to_be_bytes();
-        rest == [0, 0, 0, 6, self.unit, self.function(), a0, a1, c0, c1]
+        [self.function(), a0, a1, c0, c1]
     }
 
-    /// Judges the first seven bytes of an answer and returns how many bytes follow.
-    ///
-    /// # Errors
-    /// [`Misbehaviour`], named after the first field that is wrong.
-    pub fn check_header(
-        self,
-        transaction: u16,
-        header: [u8; HEADER],
-    ) -> Result<usize, Misbehaviour> {
-        let [t0, t1, p0, p1, l0, l1, unit] = header;
-        let protocol = u16::from_be_bytes([p0, p1]);
-        if protocol != 0 {
-            return Err(Misbehaviour::Protocol(protocol));
-        }
-        let answered = u16::from_be_bytes([t0, t1]);
-        if answered != transaction {
-            return Err(Misbehaviour::Transaction {
-                asked: transaction,
-                answered,
-            });
-        }
-        if unit != self.unit {
-            return Err(Misbehaviour::Unit {
-                asked: self.unit,
-                answered: unit,
-            });
-        }
-        let found = usize::from(u16::from_be_bytes([l0, l1]));
-        let expected = EXCEPTION_LENGTH + self.value_bytes();
-        if found != expected && found != EXCEPTION_LENGTH {
-            return Err(Misbehaviour::Length { expected, found });
-        }
-        Ok(found - 1)
+    /// How many bytes the answer's PDU has if it is no exception.
+    #[must_use]
+    pub fn answer_bytes(self) -> usize {
+        2 + self.value_bytes()
     }
 
-    /// Judges what follows the header: the function, the byte count, the length.
+    /// Judges the PDU of an answer: the function, the byte count, the length.
     ///
     /// # Errors
     /// [`Misbehaviour`], named after the first field that is wrong.
     pub fn check_pdu(self, pdu: &[u8]) -> Result<(), Misbehaviour> {
         let expected = self.value_bytes();
         let short = Misbehaviour::Length {
-            expected: EXCEPTION_LENGTH + expected,
+            expected: self.answer_bytes() + 1,
             found: pdu.len() + 1,
         };
         let [function, detail, values @ ..] = pdu else {
@@ -196,6 +173,25 @@ impl Request {
             return Err(short);
         }
         Ok(())
+    }
+
+    /// Judges the PDU of an answer and reads it.
+    ///
+    /// # Errors
+    /// [`Misbehaviour`], named after the first field that is wrong.
+    pub fn read(self, pdu: &[u8]) -> Result<Answer, Misbehaviour> {
+        self.check_pdu(pdu)?;
+        match *pdu {
+            [function, code] if function == self.function() | 0x80 => Ok(Answer::Exception(code)),
+            _ => match Response::try_from(Bytes::copy_from_slice(pdu)) {
+                Ok(response) => self.answer(response),
+                // After `check_pdu` it cannot be; an answer that the library refuses is none.
+                Err(_refused) => Err(Misbehaviour::Length {
+                    expected: self.answer_bytes() + 1,
+                    found: pdu.len() + 1,
+                }),
+            },
+        }
     }
 
     /// Takes the values out of the library's answer: exactly as many as were asked for.
@@ -255,7 +251,7 @@ pub const fn exception_text(code: u8) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use super::{Answer, HEADER, Misbehaviour, Request};
+    use super::{Answer, Misbehaviour, Request};
     use crate::plan::Span;
     use bytes::Bytes;
     use evidence::measurement::Table;
@@ -273,34 +269,19 @@ mod tests {
         }
     }
 
-    /// What the library makes of an answer that was judged good.
-    fn decoded(request: Request, pdu: &[u8]) -> Result<Answer, Misbehaviour> {
-        request.check_pdu(pdu)?;
-        request.answer(Response::try_from(Bytes::copy_from_slice(pdu)).unwrap())
-    }
-
     #[test]
-    fn the_example_of_the_specification_is_recognised_and_decoded() {
+    fn the_example_of_the_specification_is_asked_and_decoded() {
         let request = request(Table::Holding, 3);
-        let frame = [0x15, 1, 0, 0, 0, 6, 17, 3, 0, 0x6B, 0, 3];
-        assert!(request.is_asked_by(frame));
-        for place in 2..frame.len() {
-            let mut other = frame;
-            other[place] ^= 1;
-            assert!(!request.is_asked_by(other), "byte {place}");
-        }
-        let rest = request
-            .check_header(0x1501, [0x15, 1, 0, 0, 0, 9, 17])
-            .unwrap();
-        assert_eq!(rest, 8);
-        let answer = decoded(request, &[3, 6, 0x02, 0x2B, 0, 0, 0, 0x64]).unwrap();
+        assert_eq!(request.pdu(), [3, 0, 0x6B, 0, 3]);
+        let answer = request.read(&[3, 6, 0x02, 0x2B, 0, 0, 0, 0x64]).unwrap();
         assert_eq!(answer, Answer::Words(vec![555, 0, 100]));
+        assert_eq!(request.read(&[0x83, 2]), Ok(Answer::Exception(2)));
     }
 
     #[test]
     fn bits_come_lowest_first_and_only_as_many_as_asked() {
         let request = request(Table::Coil, 10);
-        let answer = decoded(request, &[1, 2, 0b1100_1101, 0b1111_1110]).unwrap();
+        let answer = request.read(&[1, 2, 0b1100_1101, 0b1111_1110]).unwrap();
         assert_eq!(answer, Answer::Words(vec![1, 0, 1, 1, 0, 0, 1, 1, 0, 1]));
     }
 
@@ -328,30 +309,7 @@ mod tests {
     #[test]
     fn each_wrong_field_is_named() {
         let request = request(Table::Holding, 3);
-        let header = |bytes| request.check_header(7, bytes).unwrap_err();
-        assert_eq!(header([0, 7, 0, 1, 0, 9, 17]), Misbehaviour::Protocol(1));
-        assert_eq!(
-            header([0, 8, 0, 0, 0, 9, 17]),
-            Misbehaviour::Transaction {
-                asked: 7,
-                answered: 8
-            }
-        );
-        assert_eq!(
-            header([0, 7, 0, 0, 0, 9, 18]),
-            Misbehaviour::Unit {
-                asked: 17,
-                answered: 18
-            }
-        );
-        assert_eq!(
-            header([0, 7, 0, 0, 0, 7, 17]),
-            Misbehaviour::Length {
-                expected: 9,
-                found: 7
-            }
-        );
-        let body = |bytes: &[u8]| request.check_pdu(bytes).unwrap_err();
+        let body = |bytes: &[u8]| request.read(bytes).unwrap_err();
         assert_eq!(
             body(&[4, 6, 0, 0, 0, 0, 0, 0]),
             Misbehaviour::Function {
@@ -380,19 +338,16 @@ mod tests {
                 answered: 0x84
             }
         );
-        assert_eq!(request.check_pdu(&[0x83, 2]), Ok(()));
     }
 
     proptest! {
         #[test]
         fn random_bytes_never_panic_and_never_yield_another_number_of_words(
-            header in any::<[u8; HEADER]>(), pdu in proptest::collection::vec(any::<u8>(), 0..260),
+            pdu in proptest::collection::vec(any::<u8>(), 0..260),
             count in 1_u16..=125, bits in any::<bool>(),
         ) {
             let request = request(if bits { Table::Discrete } else { Table::Input }, count);
-            let _judged = request.check_header(1, header);
-            if request.check_pdu(&pdu).is_ok() && pdu.len() > 2 {
-                let Ok(Answer::Words(words)) = decoded(request, &pdu) else { panic!("{pdu:?}") };
+            if let Ok(Answer::Words(words)) = request.read(&pdu) {
                 prop_assert_eq!(words.len(), usize::from(count));
             }
         }
@@ -406,8 +361,19 @@ mod tests {
             values.truncate(request.value_bytes());
             let mut pdu = vec![request.function(), u8::try_from(values.len()).unwrap()];
             pdu.extend(values);
-            let Ok(Answer::Words(words)) = decoded(request, &pdu) else { panic!("{pdu:?}") };
+            let Ok(Answer::Words(words)) = request.read(&pdu) else { panic!("{pdu:?}") };
             prop_assert_eq!(words.len(), usize::from(count));
+        }
+
+        /// The library, which others wrote, reads in our question what was meant.
+        #[test]
+        fn the_library_reads_our_question_as_it_was_meant(
+            address in any::<u16>(), count in 1_u16..=125, table in 0_usize..4,
+        ) {
+            let table = [Table::Coil, Table::Discrete, Table::Holding, Table::Input][table];
+            let request = Request { unit: 1, span: Span { table, address, count } };
+            let bytes = Bytes::copy_from_slice(&request.pdu());
+            prop_assert_eq!(tokio_modbus::Request::try_from(bytes).unwrap(), request.question());
         }
     }
 }

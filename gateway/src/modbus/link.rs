@@ -1,49 +1,103 @@
-//! The task that owns one `host:port`.
+//! One line and everybody who asks on it.
 //!
-//! Every unit behind it asks through the task's queue, one request at a time, so answers cannot be
-//! mixed up. The queue is served by urgency: units that answer before units that are probed, then
-//! the earlier end of tick, then the order of arrival. What a silent unit can cost the others is
-//! bounded twice: by [`LinkOptions::cap`] for one request, and by leaving each waiting request its
-//! share of the tick.
+//! Every unit on a line takes its turn ([`super::turn`]), one request at a time, so answers cannot be
+//! mixed up. Those who wait are served by urgency: units that answer before units that are probed,
+//! then the earlier end of tick, then the order of arrival.
+//!
+//! # What a silent unit costs the others on its line
+//!
+//! - *How long it is waited for*: its configured timeout; on a shared line at most
+//!   max(200 ms, 4 × the longest it took of late × (1 + failures in a row)), at most
+//!   [`LinkOptions::shared`]'s cap, and at most its fair share of the tick. A line of its own needs
+//!   none of this: nobody waits behind it.
+//! - *How long the line rests afterwards*: on TCP until it is connected again; on RTU until the unit's
+//!   time to answer is over (however short we waited) and then for max(3.5 characters, 50 ms).
+//! - *How often*: after a failure in 2 s, then 4 s, up to 5 min; requests of the unit that already
+//!   wait are sent away at its failure.
+//!
+//! So one question to a silent unit takes at most `min(timeout, cap)` and a connect on TCP, and at
+//! most `timeout + wire time + silence` on RTU ([`cost_of_silence`]); with the back-off a unit that
+//! stays dead takes at most 60 such questions in its first hour and 12 in every hour after the
+//! sixth.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinHandle;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use super::backoff::{Backoff, Permit};
-use super::connection::{Connection, Failure};
+use super::connection::{Answered, Connection, Failure, Patience};
 use super::frame::{Answer, Request};
+use super::rtu;
+use super::turn::{NoTurn, Turns, Urgency};
+use super::wire::{Opener, Place};
+use crate::config::{LineConfig, LineMode};
 
 /// What a link needs to know.
 #[derive(Debug, Clone)]
 pub struct LinkOptions {
-    /// Host name or address.
-    pub host: String,
-    /// TCP port.
-    pub port: u16,
-    /// Pause between connecting and the first request.
-    pub connect_delay: Duration,
-    /// Most time one request may take where units share the link; `None` where there is one unit.
-    pub cap: Option<Duration>,
-    /// The first transaction number, random.
-    pub first_transaction: u16,
+    line: LineConfig,
+    place: Place,
+    cap: Option<Duration>,
+    first_transaction: u16,
 }
 
-/// How long after its deadline an answer may take from the task to its caller.
+impl LinkOptions {
+    /// A line with one unit on it.
+    #[must_use]
+    pub fn of(line: &LineConfig) -> Self {
+        Self {
+            line: line.clone(),
+            place: Place::Endpoint(line.endpoint.clone()),
+            cap: None,
+            first_transaction: 0,
+        }
+    }
+
+    /// Several units share the line: a request may take at most `cap`.
+    #[must_use]
+    pub const fn shared(mut self, cap: Duration) -> Self {
+        self.cap = Some(cap);
+        self
+    }
+
+    /// The first transaction number on TCP; best a random one.
+    #[must_use]
+    pub const fn first_transaction(mut self, number: u16) -> Self {
+        self.first_transaction = number;
+        self
+    }
+
+    /// The line's bytes come from streams that `opener` makes, instead of from its endpoint, which
+    /// then only says which frames are spoken.
+    #[must_use]
+    pub fn through(mut self, opener: Opener) -> Self {
+        self.place = Place::Made(opener);
+        self
+    }
+}
+
+/// How long after its deadline a request may still take to return.
 pub const GRACE: Duration = Duration::from_millis(5);
 
-/// A request waiting in the queue.
-struct Job {
-    request: Request,
-    timeout: Duration,
-    deadline: Instant,
-    probe: bool,
-    reply: oneshot::Sender<Reply>,
+/// Nobody on a shared line is given less than this to answer.
+const LEAST_TIMEOUT: Duration = Duration::from_millis(200);
+
+/// The longest RTU frames of a question and its answer.
+const LONGEST_EXCHANGE: (usize, usize) = (rtu::FRAME, 255);
+
+/// The most that one question to a silent unit costs the others on a shared line.
+#[must_use]
+pub fn cost_of_silence(line: &LineConfig, timeout: Duration, cap: Duration) -> Duration {
+    if line.endpoint.is_rtu() {
+        let (question, answer) = LONGEST_EXCHANGE;
+        timeout + line.wire_time(question, answer) + line.silence()
+    } else {
+        timeout.min(cap)
+    }
 }
 
 /// A request's outcome and how long it took on the wire.
@@ -51,41 +105,82 @@ struct Job {
 pub struct Reply {
     /// The answer.
     pub result: Result<Answer, Failure>,
-    /// From sending to the last byte; zero when nothing was sent.
+    /// From sending to the last byte; with a failure, all the time it took. Zero when nothing was sent.
     pub round_trip: Duration,
 }
 
-/// A handle to a link's task; the task ends when the last handle is dropped.
-#[derive(Debug, Clone)]
+impl Reply {
+    const fn unasked(failure: Failure) -> Self {
+        Self {
+            result: Err(failure),
+            round_trip: Duration::ZERO,
+        }
+    }
+}
+
+/// A handle to a line; the line is closed when the last handle is dropped.
+#[derive(Clone)]
 pub struct Link {
-    queue: mpsc::UnboundedSender<Job>,
-    state: Arc<Mutex<State>>,
-    name: Arc<str>,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    name: String,
+    listens: bool,
+    cap: Option<Duration>,
+    turns: Arc<Turns>,
+    state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     link: Backoff,
-    units: HashMap<u8, Backoff>,
+    units: HashMap<u8, Unit>,
+}
+
+/// What is known about a unit.
+#[derive(Debug, Default)]
+struct Unit {
+    backoff: Backoff,
+    /// The longest it took to answer, slowly forgotten.
+    longest: Option<Duration>,
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Link")
+            .field("name", &self.shared.name)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Link {
-    /// Starts the task on the current runtime.
+    /// Prepares a line; it is opened at the first request. Must be called within a runtime.
     #[must_use]
-    pub fn start(options: LinkOptions) -> (Self, JoinHandle<()>) {
-        // Unbounded, but each device waits for its answer before it asks again: the queue holds at
-        // most one request per device and stream.
-        let (queue, jobs) = mpsc::unbounded_channel();
-        let state = Arc::new(Mutex::new(State::default()));
-        let name = format!("{}:{}", options.host, options.port).into();
-        let task = tokio::spawn(serve(options, jobs));
-        (Self { queue, state, name }, task)
+    pub fn start(options: LinkOptions) -> Self {
+        let LinkOptions {
+            line,
+            place,
+            cap,
+            first_transaction,
+        } = options;
+        let connection = Connection::new(&line, place, first_transaction);
+        let shared = Shared {
+            listens: line.mode == LineMode::Listen,
+            name: line.name,
+            cap,
+            turns: Turns::new(connection, cap.is_some()),
+            state: Mutex::default(),
+        };
+        Self {
+            shared: Arc::new(shared),
+        }
     }
 
-    /// `host:port`.
+    /// The line's name.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.name
+        &self.shared.name
     }
 
     /// Whether a unit may be asked now. [`Permit::Probe`] is granted to one caller at a time, who
@@ -94,12 +189,14 @@ impl Link {
     pub fn permit(&self, unit: u8) -> Permit {
         let now = Instant::now();
         self.with_state(|state| match state.link.permit(now) {
-            Permit::Ready => state.units.entry(unit).or_default().permit(now),
+            Permit::Ready => state.units.entry(unit).or_default().backoff.permit(now),
             other => other,
         })
     }
 
     /// Asks once; returns at most a few milliseconds after `deadline`, whatever the device does.
+    /// `timeout` is how long the device may take, on a serial port without the time of the bytes on
+    /// the wire. May be cancelled: the line is cleaned before it is used again.
     pub async fn ask(
         &self,
         request: Request,
@@ -107,55 +204,128 @@ impl Link {
         deadline: Instant,
         probe: bool,
     ) -> Reply {
-        let (reply, answered) = oneshot::channel();
-        let stopping = || Reply {
-            result: Err(Failure::Stopping),
-            round_trip: Duration::ZERO,
-        };
-        if self
-            .queue
-            .send(Job {
-                request,
-                timeout,
-                deadline,
-                probe,
-                reply,
-            })
-            .is_err()
-        {
-            return stopping();
+        if self.shared.listens {
+            return Reply::unasked(Failure::ListenOnly);
         }
-        // The task keeps the deadline for what it has begun; what it has not begun by then it never
-        // will, because it was held up by another unit.
-        let reply = match timeout_at(deadline + GRACE, answered).await {
-            Ok(reply) => reply.unwrap_or_else(|_ended| stopping()),
-            Err(_elapsed) => Reply {
-                result: Err(Failure::NotAsked),
-                round_trip: Duration::ZERO,
-            },
+        let urgency = Urgency { probe, deadline };
+        let turn = self
+            .shared
+            .turns
+            .take(request.unit, urgency, deadline + GRACE);
+        let mut turn = match turn.await {
+            Ok(turn) => turn,
+            // Held up by others until the end.
+            Err(NoTurn::Late) => return Reply::unasked(Failure::NotAsked),
+            Err(NoTurn::Refused) => return Reply::unasked(Failure::BackedOff),
         };
-        self.note(request.unit, &reply.result);
+        let Some(line) = turn.line() else {
+            return Reply::unasked(Failure::NotAsked);
+        };
+        let reply = self.exchange(line, request, timeout, urgency).await;
+        self.note(request.unit, &reply);
+        // Before the turn goes on: nobody waits for what has just been found dead.
+        match &reply.result {
+            Err(failure) if failure.is_connect() => self.shared.turns.refuse(|_, _| true),
+            Err(failure) if !failure.is_unasked() => {
+                let meant = |unit, urgency: Urgency| unit == request.unit && !urgency.probe;
+                self.shared.turns.refuse(meant);
+            }
+            _ => {}
+        }
         reply
+    }
+
+    async fn exchange(
+        &self,
+        line: &mut Connection,
+        request: Request,
+        timeout: Duration,
+        urgency: Urgency,
+    ) -> Reply {
+        let started = Instant::now();
+        let left = urgency.deadline.saturating_duration_since(started);
+        if left.is_zero() {
+            return Reply::unasked(Failure::NotAsked);
+        }
+        let (mut wait, mut device) = (timeout, timeout);
+        if let Some(cap) = self.shared.cap {
+            device = self.device_timeout(request.unit, timeout);
+            wait = device.min(cap).min(self.fair_share(left, urgency.deadline));
+        }
+        let patience = Patience {
+            until: urgency.deadline,
+            wait,
+            device,
+            longest: timeout,
+            wait_for_unit: self.shared.cap.is_none(),
+        };
+        let result = line.ask(request, patience).await;
+        match result {
+            // An answer belongs to tick n only if it arrived before n+1.
+            Ok(Answered { answer, took }) if Instant::now() < urgency.deadline => Reply {
+                result: Ok(answer),
+                round_trip: took,
+            },
+            Ok(Answered { took, .. }) => Reply {
+                result: Err(Failure::Timeout),
+                round_trip: took,
+            },
+            Err(failure) if failure.is_unasked() => Reply::unasked(failure),
+            Err(failure) => Reply {
+                result: Err(failure),
+                round_trip: started.elapsed(),
+            },
+        }
+    }
+
+    /// A request may take more than its share of the tick while the others need less than theirs,
+    /// but never so much that they are left with nothing.
+    fn fair_share(&self, left: Duration, deadline: Instant) -> Duration {
+        let rivals = self.shared.turns.rivals(deadline);
+        let share = left / u32::try_from(rivals).unwrap_or(u32::MAX).saturating_add(1);
+        if rivals == 0 {
+            left
+        } else {
+            share.max(left / 4)
+        }
+    }
+
+    /// How long a unit on a shared line may take: several times the longest it took of late.
+    fn device_timeout(&self, unit: u8, configured: Duration) -> Duration {
+        self.with_state(|state| {
+            let unit = state.units.entry(unit).or_default();
+            let failures = unit.backoff.failures().saturating_add(1);
+            unit.longest.map_or(configured, |longest| {
+                (longest * 4)
+                    .max(LEAST_TIMEOUT)
+                    .saturating_mul(failures)
+                    .min(configured)
+            })
+        })
     }
 
     /// Keeps the back-off states. Only silence and broken connections count as failures: a device
     /// that refuses is alive. A serial server's "target did not respond" is silence.
-    fn note(&self, unit: u8, result: &Result<Answer, Failure>) {
-        match result {
+    fn note(&self, unit: u8, reply: &Reply) {
+        match &reply.result {
             Ok(Answer::Exception(code @ (10 | 11))) => {
                 self.note_silence(unit, &format_args!("exception {code}"));
             }
-            Ok(_) => self.note_answer(unit),
-            Err(Failure::NotAsked | Failure::BackedOff | Failure::Stopping) => {}
+            Ok(_) => self.note_answer(unit, reply.round_trip),
+            Err(failure) if failure.is_unasked() => {}
             Err(failure) if failure.is_connect() => self.note_unreachable(failure),
             Err(failure) => self.note_silence(unit, failure),
         }
     }
 
-    fn note_answer(&self, unit: u8) {
+    fn note_answer(&self, unit: u8, took: Duration) {
         let failures = self.with_state(|state| {
-            let unit = state.units.entry(unit).or_default().answered();
-            state.link.answered().saturating_add(unit)
+            let found = state.units.entry(unit).or_default();
+            // A sixteenth less with every answer: a single slow one is remembered for a while.
+            let remembered = found.longest.unwrap_or_default() * 15 / 16;
+            found.longest = Some(took.max(remembered));
+            let failures = found.backoff.answered();
+            state.link.answered().saturating_add(failures)
         });
         if failures > 0 {
             let name = self.name();
@@ -168,10 +338,10 @@ impl Link {
     }
 
     /// There is a connection, but this unit does not answer on it: its neighbours are not held back.
-    fn note_silence(&self, unit: u8, why: &dyn std::fmt::Display) {
+    fn note_silence(&self, unit: u8, why: &dyn fmt::Display) {
         let (pause, failures) = self.with_state(|state| {
             state.link.answered();
-            let backoff = state.units.entry(unit).or_default();
+            let backoff = &mut state.units.entry(unit).or_default().backoff;
             (backoff.failed(Instant::now()), backoff.failures())
         });
         let name = self.name();
@@ -198,91 +368,12 @@ impl Link {
 
     fn with_state<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         // A std mutex: it is never held across an await, and the state stays consistent whatever panics.
-        change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-async fn serve(options: LinkOptions, mut jobs: mpsc::UnboundedReceiver<Job>) {
-    let LinkOptions {
-        host,
-        port,
-        connect_delay,
-        cap,
-        first_transaction,
-    } = options;
-    let mut connection = Connection::new(&host, port, connect_delay, first_transaction);
-    let mut waiting: Vec<Job> = Vec::new();
-    loop {
-        if waiting.is_empty() {
-            match jobs.recv().await {
-                Some(job) => waiting.push(job),
-                None => return,
-            }
-        }
-        while let Ok(job) = jobs.try_recv() {
-            waiting.push(job);
-        }
-        let Some(next) = most_urgent(&waiting) else {
-            continue;
-        };
-        let job = waiting.remove(next);
-        let reply = answer(&mut connection, &job, cap, &waiting).await;
-        if matches!(&reply.result, Err(failure) if failure.is_connect()) {
-            // Nobody behind this link can be reached; one attempt a tick has told so.
-            for other in waiting.drain(..) {
-                let refused = Reply {
-                    result: Err(Failure::BackedOff),
-                    round_trip: Duration::ZERO,
-                };
-                let _unheard = other.reply.send(refused);
-            }
-        }
-        // Nobody listens any more when the reader was dropped; the answer is of no use then.
-        let _unheard = job.reply.send(reply);
-    }
-}
-
-/// Units that answer come first; `min_by_key` keeps the order of arrival among equals.
-fn most_urgent(waiting: &[Job]) -> Option<usize> {
-    let urgency = |job: &Job| (job.probe, job.deadline);
-    (0..waiting.len()).min_by_key(|&place| waiting.get(place).map(urgency))
-}
-
-async fn answer(
-    connection: &mut Connection,
-    job: &Job,
-    cap: Option<Duration>,
-    waiting: &[Job],
-) -> Reply {
-    let started = Instant::now();
-    let left = job.deadline.saturating_duration_since(started);
-    if left.is_zero() || job.reply.is_closed() {
-        return Reply {
-            result: Err(Failure::NotAsked),
-            round_trip: Duration::ZERO,
-        };
-    }
-    let rivals = waiting
-        .iter()
-        .filter(|other| other.deadline <= job.deadline)
-        .count();
-    let share = left / u32::try_from(rivals).unwrap_or(u32::MAX).saturating_add(1);
-    // A request may take more than its share while the others need less than theirs, but never so
-    // much that they are left with nothing.
-    let fair = if rivals == 0 {
-        left
-    } else {
-        share.max(left / 4)
-    };
-    let most = job.timeout.min(fair).min(cap.unwrap_or(job.timeout));
-    let mut result = connection.ask(job.request, started + most).await;
-    let ended = Instant::now();
-    // An answer belongs to tick n only if it arrived before n+1.
-    if result.is_ok() && ended >= job.deadline {
-        result = Err(Failure::Timeout);
-    }
-    Reply {
-        result,
-        round_trip: ended - started,
+        change(
+            &mut self
+                .shared
+                .state
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
+        )
     }
 }

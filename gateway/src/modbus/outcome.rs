@@ -69,7 +69,7 @@ impl From<&Failure> for Absence {
     fn from(failure: &Failure) -> Self {
         let quality = match failure {
             Failure::Timeout => Quality::TIMEOUT,
-            Failure::NotAsked => Quality::NOT_POLLED,
+            Failure::NotAsked | Failure::Draining | Failure::ListenOnly => Quality::NOT_POLLED,
             Failure::BackedOff => Quality::BACKED_OFF,
             _ => Quality::LINK_ERROR,
         };
