@@ -37,10 +37,10 @@ pub use point::PointConfig;
 pub use problem::{Problem, Problems};
 use reader::{Reader, Section};
 pub use register::RegisterSpec;
+pub use serial_names::{NamedPort, SerialNames};
 pub use template::{
     Barrier, FactoryLine, Register, StatusFlag, StatusWord, Template, TemplateLimits, TemplatePoint,
 };
-pub use serial_names::{NamedPort, SerialNames};
 
 /// The whole configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -167,7 +167,8 @@ impl GatewayConfig {
             }
             None
         };
-        let (list, warnings) = reader.into_problems();
+        let warnings = reader.warnings();
+        let list = reader.into_problems();
         match config {
             Some(config) if list.is_empty() => Ok(Self { warnings, ..config }),
             _ => Err(Problems {

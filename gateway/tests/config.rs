@@ -201,6 +201,7 @@ fn names_are_unique_and_the_first_use_is_shown() {
         with_point(POINT)
             .replace(HEAD, "")
             .replace("\"p\"", "\"q\"")
+            .replace("host = \"h\"", "host = \"i\"")
     );
     assert_eq!(
         problems(&twice),

@@ -69,16 +69,21 @@ impl<'t> Reader<'t> {
         (line, column)
     }
 
-    /// The mistakes and the warnings, each in the order of the file.
-    pub(super) fn into_problems(self) -> (Vec<Problem>, Vec<Problem>) {
-        let sorted = |list: RefCell<Vec<Problem>>| {
-            let mut list = list.into_inner();
-            list.sort_by_key(|problem| (problem.line, problem.column));
-            list.dedup();
-            list
-        };
-        (sorted(self.problems), sorted(self.warnings))
+    /// The mistakes in the order of the file, each once.
+    pub(super) fn into_problems(self) -> Vec<Problem> {
+        in_order(self.problems.into_inner())
     }
+
+    /// The warnings so far in the order of the file, each once.
+    pub(super) fn warnings(&self) -> Vec<Problem> {
+        in_order(self.warnings.borrow().clone())
+    }
+}
+
+fn in_order(mut list: Vec<Problem>) -> Vec<Problem> {
+    list.sort_by_key(|problem| (problem.line, problem.column));
+    list.dedup();
+    list
 }
 
 impl<'r, 't> Section<'r, 't> {
