@@ -50,6 +50,7 @@ fn point(index: u16) -> Point {
         unit: "kW".into(),
         kind: PointKind::Instant,
         sentinels: vec![],
+        scale_from: None,
         min: None,
         max: None,
         max_step_per_s: None,

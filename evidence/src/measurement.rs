@@ -74,6 +74,9 @@ pub struct Point {
     pub kind: PointKind,
     /// Column values that mean "not available".
     pub sentinels: Vec<i64>,
+    /// The point whose value is the exponent of ten that this point's number is multiplied with, read
+    /// in the same request: its position in [`MeasurementConfig::points`].
+    pub scale_from: Option<u16>,
     /// The smallest plausible value.
     pub min: Option<Decimal>,
     /// The largest plausible value.
@@ -214,8 +217,33 @@ impl MeasurementConfig {
             if let Err(broken) = point.validate(stream) {
                 return rule(place(), broken);
             }
+            if let Some(broken) = self.broken_scale_factor(point) {
+                return rule(place(), broken);
+            }
         }
         Ok(())
+    }
+
+    /// The rules between a point and the point that holds its scale factor.
+    fn broken_scale_factor(&self, point: &Point) -> Option<&'static str> {
+        let Some(factor) = self.points.get(usize::from(point.scale_from?)) else {
+            return Some("the point of its scale factor does not exist");
+        };
+        let whole = factor.format.kind == Kind::I16
+            && factor.decimals == 0
+            && factor.scale.is_one()
+            && factor.offset.is_zero();
+        if !point.format.takes_scale_factor() {
+            Some("only whole numbers take a scale factor")
+        } else if !(point.scale.is_one() && point.offset.is_zero()) {
+            Some("a point with a scale factor has scale 1 and offset 0")
+        } else if (factor.stream, factor.device) != (point.stream, point.device) {
+            Some("a scale factor is a point of the same device and stream")
+        } else if !whole || factor.kind != PointKind::Instant || factor.scale_from.is_some() {
+            Some("a scale factor is an i16 without decimals, scale and offset, and momentary")
+        } else {
+            None
+        }
     }
 
     /// The stream with this id.
@@ -416,6 +444,7 @@ impl Point {
             self.min.is_some(),
             self.max_step_per_s.is_some(),
             !self.sentinels.is_empty(),
+            self.scale_from.is_some(),
             self.stale_after_s.is_some(),
         ];
         writer.map(10 + optional.into_iter().filter(|present| *present).count());
@@ -485,6 +514,9 @@ impl Point {
             for sentinel in &self.sentinels {
                 writer.int(*sentinel);
             }
+        }
+        if let Some(point) = self.scale_from {
+            writer.text("scale_from").uint(point);
         }
         if let Some(seconds) = self.stale_after_s {
             writer.text("stale_after_s").uint(seconds);
@@ -558,6 +590,11 @@ impl Point {
                 });
             }
         }
+        let scale_from = if fields.optional(reader, "scale_from") {
+            Some(reader.small()?)
+        } else {
+            None
+        };
         let stale_after_s = if fields.optional(reader, "stale_after_s") {
             Some(reader.small()?)
         } else {
@@ -576,6 +613,7 @@ impl Point {
             unit,
             kind,
             sentinels,
+            scale_from,
             min,
             max,
             max_step_per_s,

@@ -58,7 +58,7 @@ registry! {
     40 MAINTENANCE "maintenance" "The value was read during declared maintenance.",
     41 CLOCK_UNTRUSTED "clock untrusted" "The time of the sample is in doubt.",
     42 RETAINED "retained" "A retained message: its age is unknown.",
-    43 OFF_GRID "off grid" "The number does not fit the point's declared decimals; its text is kept.",
+    43 OFF_GRID "off grid" "The number does not fit the point's declared decimals; its text or words are kept.",
     44 SETTLING "settling" "Read within the settling time after the device returned.",
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::chunk::{Chunk, ChunkError, Column, Exception, View, split};
 use crate::entry::{PayloadRef, Ticks};
 use crate::hash::{leaf_hash, root_of};
-use crate::measurement::{HOUR_MS, MeasurementConfig};
+use crate::measurement::{HOUR_MS, MeasurementConfig, Source};
 use crate::quality::Quality;
 use crate::rejection::Rejection;
 use crate::value::{Decoder, Kind};
@@ -87,6 +87,17 @@ impl DecodedColumn {
             .map_or(Quality::GOOD, |e| e.quality)
     }
 
+    /// The values of the good samples, `None` for the others.
+    fn good_values(&self) -> Vec<Option<i64>> {
+        let mut values: Vec<Option<i64>> = self.values.iter().copied().map(Some).collect();
+        for exception in &self.exceptions {
+            if let Some(value) = values.get_mut(usize::from(exception.sample)) {
+                *value = None;
+            }
+        }
+        values
+    }
+
     /// Whether every sample is good.
     #[must_use]
     pub const fn all_good(&self) -> bool {
@@ -134,6 +145,7 @@ impl Segment {
         let tick_ms = walk(config, ticks, signed, payload, |column| {
             columns.push(column);
         })?;
+        apply_scale_factors(config, &mut columns);
         Ok(Self {
             config: Arc::clone(config),
             ticks,
@@ -202,6 +214,30 @@ fn walk(
         Some(rejection) => Err(rejection),
         None if points.next().is_some() => Err(Rejection::PointsDiffer(ticks.stream)),
         None => Ok(stream.tick_ms),
+    }
+}
+
+/// Turns the column values of points with a scale factor into values, each sample with the factor's
+/// value in the same sample. Until here such a column holds column values.
+fn apply_scale_factors(config: &ConfigInForce, columns: &mut [DecodedColumn]) {
+    for place in 0..columns.len() {
+        let scaled = columns.get(place).and_then(|column| {
+            let decoder = config.decoder(column.point)?;
+            Some((decoder, decoder.scale_from()?))
+        });
+        let Some((decoder, factor)) = scaled else {
+            continue;
+        };
+        // Of the same stream, so it is here; were it not, no value of the point would be good.
+        let exponents = columns
+            .iter()
+            .find(|column| column.point == factor)
+            .map(DecodedColumn::good_values)
+            .unwrap_or_default();
+        if let Some(column) = columns.get_mut(place) {
+            let refused = decoder.scaled_column(&mut column.values, &exponents);
+            merge(&mut column.exceptions, refused);
+        }
     }
 }
 
@@ -296,8 +332,10 @@ fn column(
         None if point.format.kind == Kind::Text => return Err(Rejection::WrongCodec(point_index)),
         None => {
             check_column_values(config, point_index, &values)?;
-            let refused = decoder.column(&mut values);
-            merge(&mut exceptions, refused);
+            if decoder.scale_from().is_none() {
+                let refused = decoder.column(&mut values);
+                merge(&mut exceptions, refused);
+            }
             None
         }
         Some(texts) => {
@@ -341,6 +379,35 @@ fn check_column_values(
     }
 }
 
+/// Texts are the bytes of their registers; only a column without any value holds empty ones.
+fn check_text_lengths(
+    config: &ConfigInForce,
+    point: u16,
+    texts: &[Vec<u8>],
+    exceptions: &[Exception],
+) -> Result<(), Rejection> {
+    let source = config.config.points.get(usize::from(point));
+    let Some(Source::Modbus { words, .. }) = source.map(|point| &point.source) else {
+        return Err(Rejection::WrongCodec(point));
+    };
+    let mut absent = vec![false; texts.len()];
+    for exception in exceptions.iter().filter(|e| !e.quality.has_value()) {
+        if let Some(slot) = absent.get_mut(usize::from(exception.sample)) {
+            *slot = true;
+        }
+    }
+    let length = if absent.iter().all(|absent| *absent) {
+        0
+    } else {
+        2 * usize::from(*words)
+    };
+    if texts.iter().all(|text| text.len() == length) {
+        Ok(())
+    } else {
+        Err(Rejection::NotAColumnValue(point))
+    }
+}
+
 fn decode_texts(
     config: &ConfigInForce,
     point: u16,
@@ -363,6 +430,7 @@ fn decode_texts(
     match kind {
         // Characters are never a number, so they can never count.
         Kind::Text => {
+            check_text_lengths(config, point, texts, exceptions)?;
             values.resize(texts.len(), 0);
             refused.extend((0..texts.len()).map(|sample| (sample, Quality::OFF_GRID)));
         }
@@ -400,7 +468,9 @@ fn decode_texts(
             if packed.encode().is_ok_and(|bytes| bytes.first() == Some(&1)) {
                 return Err(wrong);
             }
-            refused = decoder.column(&mut values);
+            if decoder.scale_from().is_none() {
+                refused = decoder.column(&mut values);
+            }
         }
     }
     merge(exceptions, refused);

@@ -46,6 +46,7 @@ fn config() -> MeasurementConfig {
             unit: "kWh".into(),
             kind: PointKind::Register,
             sentinels: vec![0xffff_ffff],
+            scale_from: None,
             min: None,
             max: None,
             max_step_per_s: None,

@@ -46,6 +46,7 @@ fn point(name: &str, kind: &str, scale: &str, decimals: u8) -> Point {
         unit: "kWh".to_owned(),
         kind: PointKind::Register,
         sentinels: vec![],
+        scale_from: None,
         min: None,
         max: None,
         max_step_per_s: None,

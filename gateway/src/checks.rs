@@ -134,6 +134,7 @@ mod tests {
             unit: "kWh".to_owned(),
             kind,
             sentinels: vec![0xFFFF],
+            scale_from: None,
             min: None,
             max: Some(Decimal::parse("5000").unwrap()),
             max_step_per_s: Some(Decimal::parse("0.5").unwrap()),

@@ -16,6 +16,7 @@ use toml::de::DeTable;
 use crate::clock::TimeSource;
 
 mod address;
+mod kind;
 mod line;
 mod measurement;
 mod modbus;
@@ -27,6 +28,7 @@ mod reader;
 mod register;
 mod serial_names;
 mod template;
+mod together;
 
 pub use address::{AddressBase, modicon_text};
 pub use line::{Endpoint, LineConfig, LineMode, Parity, Rs485, SerialPort, TlsFiles};
@@ -41,6 +43,7 @@ pub use serial_names::{NamedPort, SerialNames};
 pub use template::{
     Barrier, FactoryLine, Register, StatusFlag, StatusWord, Template, TemplateLimits, TemplatePoint,
 };
+pub use together::groups as read_together;
 
 /// The whole configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -10,6 +10,7 @@ use std::time::Duration;
 use evidence::decimal::format_mantissa;
 use evidence::quality::Quality;
 use evidence::segment::ConfigInForce;
+use evidence::value::Kind;
 use serde::{Deserialize, Serialize, Serializer};
 use tokio::sync::{Notify, watch};
 
@@ -144,6 +145,18 @@ impl LiveTable {
 }
 
 impl LiveValues<'_> {
+    /// The newest exponent that the point of a scale factor holds, if it is good. A stream's samples
+    /// are taken together, so it is of the same tick as the values it belongs to.
+    fn exponent(&self, factor: u16) -> Option<i64> {
+        let kept = self.newest.samples.get(usize::from(factor))?.as_ref()?;
+        match kept.value {
+            SampleValue::Int(raw) if kept.said.is_none() => {
+                self.table?.decoder(factor)?.value(raw).ok()
+            }
+            _ => None,
+        }
+    }
+
     /// The values, made one at a time.
     pub fn iter(&self) -> impl Iterator<Item = LiveValue> {
         let table = self.table.into_iter();
@@ -152,17 +165,25 @@ impl LiveValues<'_> {
             .zip(&self.newest.samples)
             .filter_map(|((index, point), kept)| {
                 let (kept, decoder) = (kept.as_ref()?, self.table?.decoder(index)?);
-                let decoded = match &kept.value {
-                    SampleValue::Int(raw) => decoder.value(*raw),
-                    SampleValue::Text(text) => decoder.text(text),
-                    SampleValue::Absent => Err(Quality::DROPPED),
+                let grid = |mantissa| format_mantissa(i128::from(mantissa), point.decimals);
+                let decoded = match (&kept.value, decoder.scale_from()) {
+                    (SampleValue::Int(raw), None) => decoder.value(*raw).map(grid),
+                    (SampleValue::Int(raw), Some(factor)) => {
+                        decoder.scaled_value(*raw, self.exponent(factor)).map(grid)
+                    }
+                    (SampleValue::Text(bytes), _) if point.format.kind == Kind::Text => {
+                        Ok(point.format.characters(bytes))
+                    }
+                    (SampleValue::Text(text), _) => decoder.text(text).map(grid),
+                    (SampleValue::Absent, _) => Err(Quality::DROPPED),
                 };
-                let quality = kept.said.or(decoded.err()).unwrap_or(Quality::GOOD);
+                let quality = kept
+                    .said
+                    .or(decoded.as_ref().err().copied())
+                    .unwrap_or(Quality::GOOD);
                 Some(LiveValue {
                     name: point.name.clone(),
-                    value: decoded
-                        .ok()
-                        .map(|value| format_mantissa(i128::from(value), point.decimals)),
+                    value: decoded.ok(),
                     unit: point.unit.clone(),
                     quality: quality.name().to_owned(),
                     tick_unix_ms: kept.tick_unix_ms,
@@ -261,6 +282,7 @@ mod tests {
             unit: "kg/h".to_owned(),
             kind: PointKind::Instant,
             sentinels: vec![65_535],
+            scale_from: None,
             min: None,
             max: None,
             max_step_per_s: None,

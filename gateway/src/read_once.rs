@@ -6,7 +6,7 @@ use std::time::Duration;
 use evidence::decimal::format_mantissa;
 use evidence::measurement::{MeasurementConfig, Point, Source};
 use evidence::quality::Quality;
-use evidence::value::Decoder;
+use evidence::value::{Decoder, Kind};
 use futures_util::future::{join, join_all};
 use ring::rand::SecureRandom;
 use serde::Serialize;
@@ -83,11 +83,26 @@ fn polled_row(point: &Point, device: &str, outcome: &Outcome) -> Row {
     let round_trip = u64::try_from(outcome.round_trip.as_millis()).ok();
     let round_trip_ms = round_trip.filter(|_| !outcome.round_trip.is_zero());
     match &outcome.result {
-        Ok(raw) => {
-            let mut sample = PointSample::good(0, *raw);
+        Ok(value) => {
+            let mut sample = PointSample {
+                point: 0,
+                value: value.clone(),
+                qualities: Vec::new(),
+            };
             Watch::new(point).check(&mut sample, 0);
-            let words = point.format.wire_words(*raw);
-            let hex: Vec<String> = words.iter().map(|word| format!("{word:04X}")).collect();
+            let hex: Vec<String> = match value {
+                SampleValue::Int(raw) => {
+                    let words = point.format.wire_words(*raw);
+                    words.iter().map(|word| format!("{word:04X}")).collect()
+                }
+                SampleValue::Text(bytes) => {
+                    let words = bytes.chunks(2);
+                    words
+                        .map(|word| word.iter().map(|byte| format!("{byte:02X}")).collect())
+                        .collect()
+                }
+                SampleValue::Absent => Vec::new(),
+            };
             row(point, device, &sample, Some(hex.join(" ")), round_trip_ms)
         }
         Err(absence) => Row {
@@ -110,8 +125,14 @@ fn row(
     raw: Option<String>,
     round_trip_ms: Option<u64>,
 ) -> Row {
-    let mantissa = match &sample.value {
-        SampleValue::Int(raw) => Decoder::new(point).value(*raw).ok(),
+    let value = match &sample.value {
+        SampleValue::Int(raw) => Decoder::new(point)
+            .value(*raw)
+            .ok()
+            .map(|mantissa| format_mantissa(i128::from(mantissa), point.decimals)),
+        SampleValue::Text(bytes) if point.format.kind == Kind::Text => {
+            Some(point.format.characters(bytes))
+        }
         SampleValue::Text(_) | SampleValue::Absent => None,
     };
     let qualities: Vec<&str> = sample
@@ -121,7 +142,7 @@ fn row(
         .collect();
     Row {
         point: point.name.clone(),
-        value: mantissa.map(|mantissa| format_mantissa(i128::from(mantissa), point.decimals)),
+        value,
         unit: point.unit.clone(),
         raw,
         quality: if qualities.is_empty() {

@@ -21,7 +21,7 @@ use crate::modbus::outcome::Outcome;
 use crate::modbus::register_map::{RegisterMap, Value};
 use crate::modbus::{Link, LinkOptions};
 use crate::plan::{Limits, Span};
-use crate::sample::{PointSample, PolledSource, SampleValue, TickSamples};
+use crate::sample::{PointSample, PolledSource, TickSamples};
 
 /// Every device of one interval.
 #[derive(Debug)]
@@ -211,9 +211,9 @@ impl PolledStream {
 
 fn sample(point: u16, outcome: &Outcome) -> PointSample {
     match &outcome.result {
-        Ok(raw) => PointSample {
+        Ok(value) => PointSample {
             point,
-            value: SampleValue::Int(*raw),
+            value: value.clone(),
             qualities: Vec::new(),
         },
         Err(absence) => PointSample::absent(point, absence.quality, absence.aux),

@@ -9,7 +9,7 @@ use evidence::chunk::{Chunk, ChunkError, Column, Exception, fill_missing};
 use evidence::decimal::format_mantissa;
 use evidence::entry::PayloadRef;
 use evidence::hash::{leaf_hash, root_of};
-use evidence::measurement::{MeasurementConfig, Point};
+use evidence::measurement::{MeasurementConfig, Point, Source};
 use evidence::quality::Quality;
 use evidence::value::Kind;
 use thiserror::Error;
@@ -153,9 +153,12 @@ pub fn make_sealable(config: &MeasurementConfig, stream: u16, sample: &mut Point
             mantissa.unsigned_abs() < LARGEST_MANTISSA
         }
         SampleValue::Int(raw) => point.format.is_column_value(*raw),
-        SampleValue::Text(text) => {
-            matches!(kind, Kind::Text | Kind::Number) && text.len() <= LONGEST_TEXT
-        }
+        SampleValue::Text(text) => match point.source {
+            Source::Message { .. } => text.len() <= LONGEST_TEXT,
+            Source::Modbus { words, .. } => {
+                kind == Kind::Text && text.len() == 2 * usize::from(words)
+            }
+        },
     };
     if !fits {
         tracing::error!(point.name = %point.name, "A value that this point cannot have is left out");
@@ -337,6 +340,7 @@ mod tests {
                 unit: "bar".to_owned(),
                 kind: PointKind::Instant,
                 sentinels: Vec::new(),
+                scale_from: None,
                 min: None,
                 max: None,
                 max_step_per_s: None,
@@ -387,6 +391,7 @@ mod tests {
             any::<i64>().prop_map(SampleValue::Int),
             (-70_000_i64..70_000).prop_map(SampleValue::Int),
             prop::collection::vec(any::<u8>(), 0..12).prop_map(SampleValue::Text),
+            prop::collection::vec(any::<u8>(), 8).prop_map(SampleValue::Text),
             Just(SampleValue::Text(b"10.155".to_vec())),
         ];
         let quality = (0_u8..64).prop_filter_map("registered", Quality::from_code);

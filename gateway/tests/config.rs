@@ -339,3 +339,188 @@ proptest! {
         }
     }
 }
+
+/// The points of a file with one device, or all its mistakes.
+fn device(points: &[&str]) -> Result<GatewayConfig, String> {
+    let mut text = format!(
+        "{HEAD}[[modbus]]\nname = \"m\"\nhost = \"h\"\naddress_base = \"pdu\"\norder = \"word-swap\"\n"
+    );
+    for point in points {
+        text.push_str("[[modbus.point]]\ntable = \"holding\"\n");
+        text.push_str(point);
+    }
+    GatewayConfig::parse("gateway.toml", &text).map_err(|problems| problems.to_string())
+}
+
+#[test]
+fn texts_bit_fields_and_float_sentinels_come_out_as_they_are_sealed() {
+    let config = device(&[
+        "name = \"serial\"\naddress = \"0x100\"\ntype = \"text\"\nwords = 8\ninterval_s = 3600\n",
+        "name = \"mode\"\naddress = 2\ntype = \"bits4-7\"\ndecimals = 0\nunit = \"1\"\nkind = \"instant\"\n",
+        "name = \"power\"\naddress = 4\ntype = \"f32\"\ndecimals = 3\nunit = \"kW\"\nkind = \"instant\"\nsentinels = [\"nan\", \"-9999\", 0x7F800000]\n",
+    ])
+    .unwrap();
+    let table = config.measurement(|_| 0);
+    table.validate().unwrap();
+    let [serial, mode, power] = table.points.as_slice() else {
+        panic!("three points");
+    };
+    assert_eq!(
+        serial.source,
+        Source::Modbus {
+            table: Table::Holding,
+            address: 256,
+            words: 8
+        }
+    );
+    assert_eq!(
+        (serial.format.kind, serial.format.order),
+        (Kind::Text, Order::Abcd),
+        "the order of words is none of a text's"
+    );
+    assert_eq!((serial.decimals, serial.unit.as_str()), (0, "1"));
+    assert_eq!(mode.format.kind, Kind::Bits { low: 4, high: 7 });
+    assert_eq!(power.format.order, Order::Cdab, "the device's order");
+    assert_eq!(
+        power.sentinels,
+        [0x7FC0_0000, i64::from((-9999_f32).to_bits()), 0x7F80_0000]
+    );
+}
+
+#[test]
+fn what_a_text_or_a_type_cannot_have_is_refused() {
+    for (point, expected) in [
+        (
+            "address = 0\ntype = \"text\"\n",
+            "modbus.point.words: missing; write how many registers the text has",
+        ),
+        (
+            "address = 0\ntype = \"text\"\nwords = 8\nkind = \"register\"\n",
+            "modbus.point.kind: a text is never a number: leave this key out",
+        ),
+        (
+            "address = 0\ntype = \"text\"\nwords = 8\nsentinels = [0]\n",
+            "modbus.point.sentinels: a text has no sentinels",
+        ),
+        (
+            "address = 0\ntype = \"text\"\nwords = 8\norder = \"CDAB\"\n",
+            "modbus.point.order: `CDAB` does not fit type text, which has an order of bytes in each register only: allowed: AB, BA",
+        ),
+        (
+            "address = 65530\ntype = \"text\"\nwords = 8\n",
+            "modbus.point.address: address 65530 with 8 registers ends beyond 65535",
+        ),
+        (
+            "address = 0\ntype = \"uint32\"\ndecimals = 0\nunit = \"1\"\nkind = \"instant\"\n",
+            "did you mean `u32`?",
+        ),
+        (
+            "address = 0\ntype = \"bits7-4\"\ndecimals = 0\nunit = \"1\"\nkind = \"instant\"\n",
+            "a bit field names its lowest bit first, both from 0 to 15",
+        ),
+        (
+            "address = 0\ntype = \"u32\"\nwords = 1\ndecimals = 0\nunit = \"1\"\nkind = \"instant\"\n",
+            "modbus.point.words: type u32 has 2 of them, not 1: leave the key out",
+        ),
+        (
+            "address = 0\ntype = \"u16\"\ndecimals = 0\nunit = \"1\"\nkind = \"instant\"\nsentinels = [\"nan\"]\n",
+            "modbus.point.sentinels: `nan` does not fit type u16: write a whole number without quotes",
+        ),
+        (
+            "address = 0\ntype = \"f32\"\ndecimals = 0\nunit = \"1\"\nkind = \"instant\"\nsentinels = [\"none\"]\n",
+            "modbus.point.sentinels: `none` is no value of type f32: write \"nan\"",
+        ),
+    ] {
+        let message = device(&[&format!("name = \"p\"\n{point}")]).unwrap_err();
+        assert_eq!(message.lines().count(), 1, "{message}");
+        assert!(
+            message.contains(expected),
+            "{message}\nexpected\n{expected}"
+        );
+    }
+}
+
+const VALUE: &str = "name = \"w\"\naddress = 83\ntype = \"i16\"\ndecimals = 1\nunit = \"W\"\nkind = \"instant\"\nscale_from = \"w-sf\"\n";
+const FACTOR: &str = "name = \"w-sf\"\naddress = 84\ntype = \"i16\"\ndecimals = 0\nunit = \"1\"\nkind = \"instant\"\n";
+
+#[test]
+fn a_scale_factor_is_a_point_of_its_own_named_by_its_values() {
+    let config = device(&[VALUE, FACTOR]).unwrap();
+    let table = config.measurement(|_| 0);
+    table.validate().unwrap();
+    assert_eq!(table.points[0].scale_from, Some(1));
+    assert_eq!(table.points[1].scale_from, None);
+    assert_eq!(
+        gateway::config::read_together(&config.modbus[0].points),
+        [0, 0]
+    );
+    let refused = |value: &str, factor: &str, expected: &str| {
+        let message = device(&[value, factor]).unwrap_err();
+        assert!(
+            message.starts_with("gateway.toml:") && message.contains(expected),
+            "{message}\nexpected\n{expected}"
+        );
+    };
+    let value = |from: &str, to: &str| VALUE.replacen(from, to, 1);
+    let factor = |from: &str, to: &str| FACTOR.replacen(from, to, 1);
+    refused(
+        &value("w-sf", "w_sf"),
+        FACTOR,
+        "17:14: modbus.point.scale_from: this device has no point `w_sf`: add it, with type = \"i16\"; did you mean `w-sf`?",
+    );
+    refused(VALUE, &factor("i16", "u16"), "`w-sf` is no scale factor");
+    refused(
+        VALUE,
+        &factor("decimals = 0", "decimals = 1"),
+        "`w-sf` is no scale factor",
+    );
+    refused(
+        VALUE,
+        &format!("{FACTOR}interval_s = 10\n"),
+        "`w-sf` has another interval_s",
+    );
+    refused(
+        VALUE,
+        &format!("{FACTOR}scale_from = \"w\"\n"),
+        "`w-sf` has a scale factor itself",
+    );
+    refused(
+        &format!("{VALUE}scale = \"0.1\"\n"),
+        FACTOR,
+        "modbus.point.scale: the device's scale factor is all that is applied",
+    );
+    refused(
+        &value("i16", "f32"),
+        FACTOR,
+        "modbus.point.scale_from: only whole numbers (u16 to i64) have a scale factor, not f32",
+    );
+    refused(
+        VALUE,
+        &factor("address = 84", "address = 208"),
+        "modbus.point.scale_from: w, w-sf lie 126 registers apart, and the device has max_registers = 125",
+    );
+}
+
+#[test]
+fn points_with_one_label_lie_in_one_request() {
+    let part = |name: &str, rest: &str| {
+        format!(
+            "name = \"{name}\"\ntype = \"f32\"\ndecimals = 3\nunit = \"t\"\nkind = \"register\"\ntogether = \"totaliser-1\"\n{rest}"
+        )
+    };
+    let (sum, other) = (
+        part("sum", "address = 0\n"),
+        part("overflow", "address = 40\n"),
+    );
+    let config = device(&[&sum, FACTOR, &other]).unwrap();
+    assert_eq!(
+        gateway::config::read_together(&config.modbus[0].points),
+        [0, 1, 0]
+    );
+    let slow = part("overflow", "address = 40\ninterval_s = 10\n");
+    let message = device(&[&sum, &slow]).unwrap_err();
+    assert!(
+        message.contains("modbus.point.together: sum, overflow are read in one request, so they have one interval_s"),
+        "{message}"
+    );
+}

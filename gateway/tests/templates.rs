@@ -83,8 +83,7 @@ impl Image {
 fn decoded(register: &Register, words: &[u16]) -> String {
     if register.format.kind == Kind::Text {
         let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_be_bytes()).collect();
-        let text = String::from_utf8(bytes).unwrap();
-        return text.trim_end_matches(['\0', ' ']).to_owned();
+        return register.format.characters(&bytes);
     }
     let point = Point {
         name: register.name.clone(),
@@ -102,6 +101,7 @@ fn decoded(register: &Register, words: &[u16]) -> String {
         unit: register.unit.to_owned(),
         kind: PointKind::Instant,
         sentinels: register.sentinels.clone(),
+        scale_from: None,
         min: None,
         max: None,
         max_step_per_s: None,

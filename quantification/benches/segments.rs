@@ -52,6 +52,7 @@ fn point(name: &str, unit: &str, kind: PointKind) -> Point {
         unit: unit.to_owned(),
         kind,
         sentinels: Vec::new(),
+        scale_from: None,
         min: None,
         max: None,
         max_step_per_s: None,

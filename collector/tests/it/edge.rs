@@ -242,6 +242,7 @@ pub(crate) fn table() -> MeasurementConfig {
             unit: "kWh".to_owned(),
             kind: PointKind::Register,
             sentinels: Vec::new(),
+            scale_from: None,
             min: None,
             max: None,
             max_step_per_s: None,

@@ -6,7 +6,7 @@ use crate::measurement::{Point, PointKind, Source, Table};
 use crate::quality::Quality;
 
 const ORDERS: [Order; 4] = [Order::Abcd, Order::Cdab, Order::Badc, Order::Dcba];
-const KINDS: [Kind; 11] = [
+const KINDS: [Kind; 14] = [
     Kind::U16,
     Kind::I16,
     Kind::U32,
@@ -18,6 +18,9 @@ const KINDS: [Kind; 11] = [
     Kind::Bit(3),
     Kind::Bcd16,
     Kind::Bcd32,
+    Kind::Bcd64,
+    Kind::Bits { low: 4, high: 7 },
+    Kind::Bits { low: 0, high: 15 },
 ];
 
 fn point(kind: Kind, scale: &str, offset: &str, decimals: u8) -> Point {
@@ -47,6 +50,7 @@ fn point(kind: Kind, scale: &str, offset: &str, decimals: u8) -> Point {
         unit: "kWh".into(),
         kind: PointKind::Instant,
         sentinels: vec![],
+        scale_from: None,
         min: None,
         max: None,
         max_step_per_s: None,
@@ -170,6 +174,144 @@ fn json_numbers_fit_the_grid_exactly_or_not_at_all() {
     }
 }
 
+#[test]
+fn a_bit_field_is_the_number_of_its_bits_and_can_be_scaled() {
+    let value =
+        |low, high, raw| Decoder::new(&point(Kind::Bits { low, high }, "0.5", "0", 1)).value(raw);
+    assert_eq!(value(4, 7, 0xabcd), Ok(0xc * 5));
+    assert_eq!(value(0, 15, 0xffff), Ok(0xffff * 5));
+    assert_eq!(value(14, 15, 0x8000), Ok(2 * 5));
+}
+
+#[test]
+fn sixteen_digits_fit_where_the_number_is_exact() {
+    let decoder = Decoder::new(&point(Kind::Bcd64, "1", "0", 0));
+    assert_eq!(
+        decoder.value(0x0123_4567_8901_2345),
+        Ok(123_456_789_012_345)
+    );
+    let nines = 0x9999_9999_9999_9999_u64.cast_signed();
+    assert_eq!(decoder.value(nines), Err(Quality::OUT_OF_RANGE));
+}
+
+#[test]
+fn a_nan_among_the_sentinels_stands_for_every_nan() {
+    let mut single = point(Kind::F32, "1", "0", 3);
+    single.sentinels = vec![0x7fc0_0000];
+    let decoder = Decoder::new(&single);
+    for bits in [0x7fc0_0000_i64, 0x7fa0_0000, 0xffff_ffff, 0x7f80_0001] {
+        assert_eq!(decoder.value(bits), Err(Quality::SENTINEL), "{bits:x}");
+        assert_eq!(decoder.column(&mut [0, bits]), [(1, Quality::SENTINEL)]);
+    }
+    let infinity = i64::from(f32::INFINITY.to_bits());
+    assert_eq!(decoder.value(infinity), Err(Quality::OUT_OF_RANGE));
+    let mut double = point(Kind::F64, "1", "0", 3);
+    double.sentinels = vec![f64::NAN.to_bits().cast_signed()];
+    assert_eq!(Decoder::new(&double).value(-1), Err(Quality::SENTINEL));
+}
+
+#[test]
+fn a_value_with_a_scale_factor_is_exact_or_not_good() {
+    let mut point = point(Kind::U32, "1", "0", 2);
+    point.scale_from = Some(1);
+    point.sentinels = vec![0xffff_ffff];
+    let decoder = Decoder::new(&point);
+    let value = |raw, exponent| decoder.scaled_value(raw, Some(exponent));
+    assert_eq!(value(1234, 0), Ok(123_400));
+    assert_eq!(value(1234, -2), Ok(1234));
+    assert_eq!(value(1230, -3), Ok(123), "a trailing zero is no digit");
+    assert_eq!(value(1234, -3), Err(Quality::OFF_GRID));
+    assert_eq!(value(0, -10), Ok(0));
+    assert_eq!(value(7, 10), Ok(7_000_000_000_000));
+    assert_eq!(value(7_000, 10), Ok(7_000_000_000_000_000));
+    assert_eq!(value(70_000, 10), Err(Quality::OUT_OF_RANGE));
+    for exponent in [-11, 11, -32_768, 32_767] {
+        assert_eq!(value(1, exponent), Err(Quality::OUT_OF_RANGE), "{exponent}");
+    }
+    assert_eq!(value(0xffff_ffff, 0), Err(Quality::SENTINEL));
+    assert_eq!(decoder.scaled_value(1, None), Err(Quality::OUT_OF_RANGE));
+    // Without its factor the number is nothing: no other way in makes it one.
+    assert_eq!(decoder.value(1234), Err(Quality::OUT_OF_RANGE));
+    assert_eq!(
+        decoder.column(&mut [1, 2]),
+        [(0, Quality::OUT_OF_RANGE), (1, Quality::OUT_OF_RANGE)]
+    );
+}
+
+#[test]
+fn characters_are_put_in_order_and_lose_their_padding() {
+    let text = |order, bytes: &[u8]| {
+        Format {
+            kind: Kind::Text,
+            order,
+        }
+        .characters(bytes)
+    };
+    assert_eq!(text(Order::Abcd, b"SDM630\0\0"), "SDM630");
+    assert_eq!(text(Order::Badc, b"DS6M03\0\0"), "SDM630");
+    assert_eq!(text(Order::Abcd, b"  A 1   "), "A 1");
+    assert_eq!(
+        text(Order::Abcd, &[0x4d, 0x69, 0xdf, 0x20]),
+        "Mi\u{df}",
+        "Latin-1"
+    );
+    assert_eq!(text(Order::Abcd, "Wh°".as_bytes()), "Wh°", "UTF-8");
+    assert_eq!(text(Order::Abcd, b"a\x07\nb"), "a\\u{7}\\nb");
+    assert_eq!(text(Order::Abcd, &[0; 8]), "");
+    assert_eq!(Format::text_bytes(&[0x5344, 0x4d36]), b"SDM6");
+}
+
+#[test]
+fn names_of_types_read_back_and_others_are_none() {
+    for kind in KINDS.into_iter().chain([Kind::Text, Kind::Number]) {
+        assert_eq!(Kind::from_name(&kind.name()), Some(kind));
+    }
+    for name in [
+        "bits7-4", "bits4-4", "bits4-16", "bits04-7", "bits", "bits-", "bits4", "bit16", "bit",
+        "U16",
+    ] {
+        assert_eq!(Kind::from_name(name), None, "{name}");
+    }
+}
+
+/// The rule itself, in plain floating point: one multiplication, ties to even.
+fn float_agrees(format: &Format, words: &[u16], x: f64) -> Result<(), TestCaseError> {
+    let mut point = point(format.kind, "1", "0", 2);
+    point.format = *format;
+    let scaled = (x * 100.0).round_ties_even();
+    let fits = scaled.abs() < 9_007_199_254_740_992.0;
+    let expected: Result<i64, Quality> = if fits {
+        Ok(format!("{scaled:.0}").parse().unwrap())
+    } else {
+        Err(Quality::OUT_OF_RANGE)
+    };
+    prop_assert_eq!(
+        Decoder::new(&point).value(format.raw(words).unwrap()),
+        expected
+    );
+    Ok(())
+}
+
+/// A float as whole number times a power of two.
+fn parts(x: f32) -> (i128, i32) {
+    let bits = x.to_bits();
+    let (exponent, fraction) = ((bits >> 23) & 0xff, i128::from(bits & 0x7f_ffff));
+    let magnitude = if exponent == 0 {
+        fraction
+    } else {
+        fraction | 0x80_0000
+    };
+    let exponent = i32::try_from(exponent.max(1)).unwrap() - 150;
+    (
+        if x.is_sign_negative() {
+            -magnitude
+        } else {
+            magnitude
+        },
+        exponent,
+    )
+}
+
 proptest! {
     #[test]
     fn every_word_comes_back_from_its_column_value(words in proptest::array::uniform4(any::<u16>())) {
@@ -180,6 +322,116 @@ proptest! {
                 let raw = format.raw(words).unwrap();
                 prop_assert!(format.is_column_value(raw));
                 prop_assert_eq!(format.wire_words(raw), words);
+            }
+        }
+    }
+
+    /// Every type and order once more, from the letters of the order and the bytes on the wire.
+    #[test]
+    fn a_value_is_what_its_bytes_say_in_the_order_of_its_letters(
+        words in proptest::array::uniform4(any::<u16>()),
+        small in any::<bool>(),
+        order in 0..4_usize,
+        kind in 0..KINDS.len(),
+    ) {
+        let (kind, order) = (KINDS[kind], ORDERS[order]);
+        let format = Format { kind, order };
+        let mut words = words;
+        if small {
+            words[if matches!(order, Order::Abcd | Order::Badc) { 0 } else { 3 }] = 0;
+        }
+        let words = &words[..usize::from(format.words())];
+        let wire: Vec<u8> = words.iter().flat_map(|word| word.to_be_bytes()).collect();
+        let letters = match (order, wire.len()) {
+            (Order::Abcd | Order::Cdab, 2) => "AB",
+            (_, 2) => "BA",
+            (Order::Abcd, 4) => "ABCD",
+            (Order::Cdab, 4) => "CDAB",
+            (Order::Badc, 4) => "BADC",
+            (Order::Dcba, 4) => "DCBA",
+            (Order::Abcd, _) => "ABCDEFGH",
+            (Order::Cdab, _) => "GHEFCDAB",
+            (Order::Badc, _) => "BADCFEHG",
+            (Order::Dcba, _) => "HGFEDCBA",
+        };
+        let mut value = vec![0_u8; wire.len()];
+        for (byte, letter) in wire.iter().zip(letters.bytes()) {
+            value[usize::from(letter - b'A')] = *byte;
+        }
+        let unsigned = value.iter().fold(0_i128, |sum, byte| sum * 256 + i128::from(*byte));
+        let hex = format!("{unsigned:x}");
+        let exact: Option<i128> = match kind {
+            Kind::I16 => Some(i128::from(i16::from_be_bytes(value[..].try_into().unwrap()))),
+            Kind::I32 => Some(i128::from(i32::from_be_bytes(value[..].try_into().unwrap()))),
+            Kind::I64 => Some(i128::from(i64::from_be_bytes(value[..].try_into().unwrap()))),
+            Kind::Bcd16 | Kind::Bcd32 | Kind::Bcd64 => hex.parse().ok(),
+            Kind::Bit(bit) => Some(unsigned >> bit & 1),
+            Kind::Bits { low, high } => {
+                let width = high - low + 1;
+                Some((unsigned >> low) % (1 << width))
+            }
+            Kind::F32 => {
+                let x = f32::from_be_bytes(value[..].try_into().unwrap());
+                float_agrees(&format, words, f64::from(x))?;
+                return Ok(());
+            }
+            Kind::F64 => {
+                let x = f64::from_be_bytes(value[..].try_into().unwrap());
+                float_agrees(&format, words, x)?;
+                return Ok(());
+            }
+            _ => Some(unsigned),
+        };
+        let (scale, offset, factor, addend) =
+            if format.takes_no_scale() { ("1", "0", 100, 0) } else { ("0.25", "-3", 25, -300) };
+        let mut point = point(kind, scale, offset, 2);
+        point.format = format;
+        let expected = exact
+            .map(|exact| exact * factor + addend)
+            .filter(|mantissa| mantissa.abs() < 1 << 53)
+            .map(|mantissa| i64::try_from(mantissa).unwrap())
+            .ok_or(Quality::OUT_OF_RANGE);
+        prop_assert_eq!(Decoder::new(&point).value(format.raw(words).unwrap()), expected);
+    }
+
+    /// The mantissa of a float is the nearest one, up to the rounding of one multiplication.
+    #[test]
+    fn a_float_becomes_the_nearest_mantissa(x in -1e9_f32..1e9, decimals in 0_u8..6) {
+        let decoder = Decoder::new(&point(Kind::F32, "1", "0", decimals));
+        let mantissa = i128::from(decoder.value(i64::from(x.to_bits())).unwrap());
+        let (whole, exponent) = parts(x);
+        prop_assume!(exponent >= -60);
+        let exact = whole * 10_i128.pow(u32::from(decimals));
+        let (left, right, unit) = if exponent >= 0 {
+            (mantissa, exact << exponent, 1)
+        } else {
+            (mantissa << -exponent, exact, 1_i128 << -exponent)
+        };
+        let slack = unit / 2 + (right.abs() >> 52) + 1;
+        prop_assert!((left - right).abs() <= slack, "{x} {mantissa}");
+    }
+
+    #[test]
+    fn a_scale_factor_multiplies_exactly(raw in any::<i32>(), zeros in 0_u32..6, exponent in -12_i64..12, decimals in 0_u8..8) {
+        let raw = i64::from(raw) * 10_i64.pow(zeros);
+        let mut point = point(Kind::I64, "1", "0", decimals);
+        point.scale_from = Some(1);
+        let found = Decoder::new(&point).scaled_value(raw, Some(exponent));
+        // raw × 10^exponent = m × 10^-decimals, both sides times 10^20.
+        let side = |number: i64, power: i64| i128::from(number).checked_mul(10_i128.pow(u32::try_from(power + 12).unwrap()));
+        match found {
+            Ok(mantissa) => {
+                prop_assert!(exponent.abs() <= 10);
+                prop_assert_eq!(side(raw, exponent), side(mantissa, -i64::from(decimals)));
+            }
+            Err(Quality::OFF_GRID) => {
+                let digits = u32::try_from(-exponent - i64::from(decimals)).unwrap();
+                prop_assert!(raw % 10_i64.pow(digits) != 0);
+            }
+            Err(quality) => {
+                prop_assert_eq!(quality, Quality::OUT_OF_RANGE);
+                let huge = side(raw, exponent + i64::from(decimals)).is_none_or(|m| m.abs() >= 10_i128.pow(12) << 53);
+                prop_assert!(exponent.abs() > 10 || huge);
             }
         }
     }

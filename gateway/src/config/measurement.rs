@@ -4,7 +4,7 @@
 //! stream's id is its interval in seconds, which also keeps an id from ever meaning another
 //! interval; the message stream of the n-th broker is 10 000 + n.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use evidence::measurement::{Device, MeasurementConfig, Point, Stream};
 
@@ -66,12 +66,20 @@ impl GatewayConfig {
         let messages = (MESSAGE_STREAMS_FROM..)
             .zip(&self.mqtt)
             .map(|(id, broker)| (Some(id), &broker.points));
+        let names: HashMap<&str, u16> = self
+            .modbus
+            .iter()
+            .flat_map(|device| &device.points)
+            .map(|point| point.name.as_str())
+            .zip(0..)
+            .collect();
+        let names = &names;
         let points = (0_u16..)
             .zip(polled.chain(messages))
             .flat_map(|(device, (stream, points))| {
                 points
                     .iter()
-                    .map(move |point| sealed(point, device, stream))
+                    .map(move |point| sealed(point, device, stream, names))
             })
             .collect();
         MeasurementConfig {
@@ -82,8 +90,15 @@ impl GatewayConfig {
     }
 }
 
-/// A point as it is sealed; `stream` is the message stream, polled points name their own.
-fn sealed(point: &PointConfig, device: u16, stream: Option<u16>) -> Point {
+/// A point as it is sealed; `stream` is the message stream, polled points name their own. `names`
+/// are the positions of the polled points, which come first.
+fn sealed(
+    point: &PointConfig,
+    device: u16,
+    stream: Option<u16>,
+    names: &HashMap<&str, u16>,
+) -> Point {
+    let scale_from = point.scale_from.as_deref();
     Point {
         name: point.name.clone(),
         stream: stream.or(point.interval_s).unwrap_or_default(),
@@ -96,6 +111,7 @@ fn sealed(point: &PointConfig, device: u16, stream: Option<u16>) -> Point {
         unit: point.unit.to_owned(),
         kind: point.kind,
         sentinels: point.sentinels.clone(),
+        scale_from: scale_from.and_then(|name| names.get(name).copied()),
         min: point.min,
         max: point.max,
         max_step_per_s: point.max_step_per_s,

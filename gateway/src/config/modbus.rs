@@ -2,14 +2,16 @@
 
 use std::time::Duration;
 
-use evidence::value::Order;
+use evidence::value::Kind;
 use toml::Spanned;
 
 use super::address::AddressBase;
 use super::line::Lines;
+use super::order;
 use super::point::{self, PointConfig};
 use super::reader::Section;
 use super::register::{self, Defaults, Quantity};
+use super::together;
 use super::{Names, PATHS};
 
 /// One device on a line.
@@ -91,13 +93,16 @@ pub(super) fn device(
     let defaults = Defaults {
         base,
         table: None,
-        order: Order::Abcd,
+        order: order::of_device(section),
         quantity: Quantity::Measured,
     };
     // Without a base no address can be judged; the rest of the points is still checked.
-    for below in points {
-        device.points.extend(point(&below, defaults, names));
-    }
+    let read: Vec<_> = points
+        .into_iter()
+        .filter_map(|below| point(&below, defaults, names).map(|point| (below, point)))
+        .collect();
+    together::check(&read, &device);
+    device.points = read.into_iter().map(|(_, point)| point).collect();
     let shown = name.as_ref().map_or("", |name| name.get_ref());
     if let Some(line) = line {
         lines.unit(section, line, device.unit_id, shown);
@@ -113,7 +118,14 @@ fn point(section: &Section<'_, '_>, defaults: Defaults, names: &mut Names) -> Op
         names.point(section, &register.name, &section.place("name"));
     }
     let decimals = register.as_ref().map(|register| register.decimals);
-    let plausible = point::plausible(section, decimals);
+    let text = register
+        .as_ref()
+        .is_some_and(|register| register.format.kind == Kind::Text);
+    let plausible = if text {
+        Some(point::of_text(section))
+    } else {
+        point::plausible(section, decimals)
+    };
     let interval = interval(section);
     section.finish();
     Some(PointConfig::polled(register?, plausible?, interval?))

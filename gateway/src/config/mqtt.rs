@@ -216,6 +216,8 @@ fn message_point(
         unit: unit?,
         kind: plausible.kind,
         sentinels: Vec::new(),
+        scale_from: None,
+        together: None,
         min: plausible.min,
         max: plausible.max,
         max_step_per_s: plausible.max_step_per_s,

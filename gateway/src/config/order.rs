@@ -63,7 +63,8 @@ const ONE_REGISTER: [(&str, Order); 4] = [
 /// The order of a type's words: the key `order`, or the device's default.
 pub(super) fn of(section: &Section<'_, '_>, kind: Kind, default: Order) -> Order {
     let format = |order| Format { kind, order };
-    let words = format(default).words();
+    // The characters of a text stand in the order of the registers; only the bytes may be swapped.
+    let words = format(default).words().max(1);
     let default = if words == 1 {
         byte_order(default)
     } else {

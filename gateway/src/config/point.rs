@@ -31,6 +31,10 @@ pub struct PointConfig {
     pub kind: PointKind,
     /// Column values that mean "not available".
     pub sentinels: Vec<i64>,
+    /// The point of the same device that holds the exponent of ten of this point's numbers.
+    pub scale_from: Option<String>,
+    /// A label: points of a device and interval with the same label are read in one request.
+    pub together: Option<String>,
     /// The smallest plausible value.
     pub min: Option<Decimal>,
     /// The largest plausible value.
@@ -56,6 +60,8 @@ impl PointConfig {
             unit: register.unit,
             kind: plausible.kind,
             sentinels: register.sentinels,
+            scale_from: register.scale_from,
+            together: register.together,
             min: plausible.min,
             max: plausible.max,
             max_step_per_s: plausible.max_step_per_s,
@@ -135,6 +141,22 @@ pub(super) fn plausible(section: &Section<'_, '_>, decimals: Option<u8>) -> Opti
         max: max.map(Spanned::into_inner),
         max_step_per_s: step.map(Spanned::into_inner),
     })
+}
+
+/// A text point is a momentary value and has neither bounds nor a rating.
+pub(super) fn of_text(section: &Section<'_, '_>) -> Plausible {
+    for key in ["kind", "min", "max", "max_step_per_s"] {
+        if section.has(key) {
+            let text = "a text is never a number: leave this key out";
+            section.report(&section.place(key), key, text);
+        }
+    }
+    Plausible {
+        kind: PointKind::Instant,
+        min: None,
+        max: None,
+        max_step_per_s: None,
+    }
 }
 
 /// Reads `name`: 1–64 characters without space or control character.

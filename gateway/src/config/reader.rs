@@ -230,44 +230,50 @@ impl<'r, 't> Section<'r, 't> {
         self.number(key, limits).unwrap_or(default)
     }
 
-    /// A whole number of any size.
+    /// A whole number of any size, or a text.
     pub(super) fn integer_or_text(&self, key: &'static str) -> Option<Spanned<IntegerOrText>> {
-        let value = self.find(key)?;
+        self.one_integer_or_text(key, self.find(key)?)
+    }
+
+    fn one_integer_or_text(
+        &self,
+        key: &'static str,
+        value: &Spanned<DeValue<'t>>,
+    ) -> Option<Spanned<IntegerOrText>> {
         let found = match value.get_ref() {
-            DeValue::Integer(integer) => i128::from_str_radix(integer.as_str(), integer.radix())
-                .ok()
-                .map(IntegerOrText::Integer),
+            DeValue::Integer(integer) => {
+                let number = i128::from_str_radix(integer.as_str(), integer.radix());
+                if number.is_err() {
+                    self.report(&value.span(), key, "the number is too large");
+                }
+                let found = if integer.radix() == 10 {
+                    IntegerOrText::Integer
+                } else {
+                    IntegerOrText::Hex
+                };
+                number.ok().map(found)
+            }
             DeValue::String(text) => Some(IntegerOrText::Text(text.to_string())),
-            _ => None,
+            _ => {
+                self.wrong_type(key, value, "a whole number or a text in quotes");
+                None
+            }
         };
-        if found.is_none() {
-            self.wrong_type(key, value, "a number or a text in quotes");
-        }
         found.map(|found| Spanned::new(value.span(), found))
     }
 
-    /// A list of whole numbers of any size.
-    pub(super) fn integers(&self, key: &'static str) -> Vec<Spanned<i128>> {
+    /// A list of whole numbers of any size and of texts.
+    pub(super) fn integers_or_texts(&self, key: &'static str) -> Vec<Spanned<IntegerOrText>> {
         let Some(value) = self.find(key) else {
             return Vec::new();
         };
         let DeValue::Array(list) = value.get_ref() else {
-            self.wrong_type(key, value, "a list of whole numbers");
+            self.wrong_type(key, value, "a list, like [0xFFFF]");
             return Vec::new();
         };
-        let mut numbers = Vec::new();
-        for item in list {
-            match item.get_ref() {
-                DeValue::Integer(integer) => {
-                    match i128::from_str_radix(integer.as_str(), integer.radix()) {
-                        Ok(number) => numbers.push(Spanned::new(item.span(), number)),
-                        Err(_) => self.report(&item.span(), key, "the number is too large"),
-                    }
-                }
-                _ => self.wrong_type(key, item, "a whole number"),
-            }
-        }
-        numbers
+        list.iter()
+            .filter_map(|item| self.one_integer_or_text(key, item))
+            .collect()
     }
 
     /// An exact decimal: a text like `"0.001"`, or a whole number. A TOML float is refused, because
@@ -387,5 +393,7 @@ impl<'r, 't> Section<'r, 't> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum IntegerOrText {
     Integer(i128),
+    /// A number written in another base than ten, like 0x9C41.
+    Hex(i128),
     Text(String),
 }

@@ -9,10 +9,10 @@ use evidence::value::{Format, Kind, Order};
 use toml::Spanned;
 
 use super::address::{self, AddressBase};
+use super::kind;
 use super::order;
 use super::point;
-use super::problem::not_one_of;
-use super::reader::Section;
+use super::reader::{IntegerOrText, Section};
 
 /// Where a value lies and how its words become a number, checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +37,10 @@ pub struct RegisterSpec {
     pub unit: &'static str,
     /// Column values that mean "not available".
     pub sentinels: Vec<i64>,
+    /// The name of the register of the same device that holds the exponent of ten of this value.
+    pub scale_from: Option<String>,
+    /// A label: values of a device with the same label are read in one request.
+    pub together: Option<String>,
 }
 
 /// What holds for all registers of a device unless a register says otherwise.
@@ -69,12 +73,6 @@ pub(super) const TABLES: [(&str, Table); 4] = [
     ("holding", Table::Holding),
 ];
 
-const TYPES: [&str; 27] = [
-    "u16", "i16", "u32", "i32", "u64", "i64", "f32", "f64", "bit", "bcd16", "bcd32", "bit0",
-    "bit1", "bit2", "bit3", "bit4", "bit5", "bit6", "bit7", "bit8", "bit9", "bit10", "bit11",
-    "bit12", "bit13", "bit14", "bit15",
-];
-
 impl RegisterSpec {
     /// Where the value is read, as it is sealed.
     #[must_use]
@@ -87,67 +85,72 @@ impl RegisterSpec {
     }
 }
 
-/// Reads `name`, `table`, `address`, `type`, `order`, `scale`, `offset`, `decimals`, `unit` and
-/// `sentinels` of one table. The caller reads what else it allows and calls [`Section::finish`].
+/// Reads `name`, `table`, `address`, `type`, `words`, `order`, `scale`, `offset`, `decimals`, `unit`,
+/// `sentinels`, `scale_from` and `together` of one table. The caller reads what else it allows and calls [`Section::finish`].
 pub(super) fn register(section: &Section<'_, '_>, defaults: Defaults) -> Option<RegisterSpec> {
     let name = point::name(section);
-    let (decimals, unit) = match defaults.quantity {
-        Quantity::Measured => (point::decimals(section), point::unit(section)),
-        Quantity::Plain => (
-            if section.has("decimals") {
-                point::decimals(section)
-            } else {
-                Some(0)
-            },
-            if section.has("unit") {
-                point::unit(section)
-            } else {
-                Some("1")
-            },
-        ),
+    let kind = kind::of(section);
+    let words = kind.and_then(|kind| kind::words(section, kind));
+    // A text, a setting, a status word needs no unit.
+    let plain = defaults.quantity == Quantity::Plain || kind == Some(Kind::Text);
+    let optional = |key| plain && !section.has(key);
+    let decimals = if optional("decimals") {
+        Some(0)
+    } else {
+        point::decimals(section)
+    };
+    let unit = if optional("unit") {
+        Some("1")
+    } else {
+        point::unit(section)
     };
     let table = section.choice("table", "a table", &TABLES);
     let place = place(section, table.as_ref(), defaults);
-    let format = kind(section).map(|kind| Format {
+    let format = kind.map(|kind| Format {
         kind,
         order: order::of(section, kind, defaults.order),
     });
     let table = place
         .map(|(table, _)| table)
         .or(table.map(Spanned::into_inner));
-    if let (Some(format), Some(table)) = (format, table) {
-        fits_table(section, format.kind, table);
+    if let (Some(kind), Some(table)) = (kind, table) {
+        kind::fits_table(section, kind, table);
     }
-    if let (Some(format), Some((_, address))) = (format, place)
-        && usize::from(address) + usize::from(format.words()) > 65_536
+    if let (Some(words), Some((_, address))) = (words, place)
+        && usize::from(address) + usize::from(words) > 65_536
     {
-        let text = format!(
-            "address {address} with {} registers ends beyond 65535",
-            format.words()
-        );
+        let text = format!("address {address} with {words} registers ends beyond 65535");
         section.report(&section.place("address"), "address", text);
     }
     let (scale, offset) = (section.decimal("scale"), section.decimal("offset"));
-    if let (Some(format), Some(decimals)) = (format, decimals) {
-        scaling(section, format, decimals, scale.as_ref(), offset.as_ref());
+    let scale_from = section.text("scale_from");
+    if let Some(format) = format {
+        if scale_from.is_some() {
+            takes_scale_factor(section, format);
+        } else {
+            scaling(section, format, decimals, scale.as_ref(), offset.as_ref());
+        }
     }
     let sentinels = section
-        .integers("sentinels")
+        .integers_or_texts("sentinels")
         .into_iter()
-        .filter_map(|number| sentinel(section, &number, format?))
+        .filter_map(|written| sentinel(section, &written, format?))
         .collect();
+    let together = section.text("together");
     let (format, (table, address)) = (format?, place?);
     Some(RegisterSpec {
         name: name?.into_inner(),
         table,
         address,
-        words: format.words(),
+        words: words?,
         format,
         scale: scale.map_or(Decimal::ONE, Spanned::into_inner),
         offset: offset.map_or(Decimal::ZERO, Spanned::into_inner),
         decimals: decimals?,
         unit: unit?,
         sentinels,
+        scale_from: scale_from.map(Spanned::into_inner),
+        together: together.map(Spanned::into_inner),
     })
 }
 
@@ -188,35 +191,28 @@ fn place(
     }
 }
 
-fn kind(section: &Section<'_, '_>) -> Option<Kind> {
-    let text = section.required_text("type", "write the register's type, e.g. type = \"u32\"")?;
-    let kind = match text.get_ref().as_str() {
-        "bit" => Some(Kind::Bit(0)),
-        "text" | "number" => None,
-        other => Kind::from_name(other),
-    };
-    if kind.is_none() {
-        section.report(
-            &text.span(),
-            "type",
-            not_one_of(text.get_ref(), "a type", &TYPES),
+/// What a point with a scale factor must be: a whole number without a scale of its own.
+fn takes_scale_factor(section: &Section<'_, '_>, format: Format) {
+    if !format.takes_scale_factor() {
+        let text = format!(
+            "only whole numbers (u16 to i64) have a scale factor, not {}",
+            format.kind.name()
         );
+        section.report(&section.place("scale_from"), "scale_from", text);
     }
-    kind
-}
-
-fn fits_table(section: &Section<'_, '_>, kind: Kind, table: Table) {
-    let bits = matches!(table, Table::Coil | Table::Discrete);
-    if bits && kind != Kind::Bit(0) {
-        let text = format!("a {} is one bit: write type = \"bit\"", table.name());
-        section.report(&section.place("type"), "type", text);
+    for key in ["scale", "offset"] {
+        if section.has(key) {
+            let text = "the device's scale factor is all that is applied: leave this out and declare \
+                        the unit that the device sends";
+            section.report(&section.place(key), key, text);
+        }
     }
 }
 
 fn scaling(
     section: &Section<'_, '_>,
     format: Format,
-    decimals: u8,
+    decimals: Option<u8>,
     scale: Option<&Spanned<Decimal>>,
     offset: Option<&Spanned<Decimal>>,
 ) {
@@ -239,20 +235,51 @@ fn scaling(
     if let Some(scale) = scale.filter(|scale| scale.get_ref().is_zero()) {
         section.report(&scale.span(), "scale", "must not be 0");
     }
-    point::on_grid(section, "scale", scale, decimals);
-    point::on_grid(section, "offset", offset, decimals);
+    if let Some(decimals) = decimals {
+        point::on_grid(section, "scale", scale, decimals);
+        point::on_grid(section, "offset", offset, decimals);
+    }
 }
 
-/// A sentinel as written in a manual (0xFFFF, -32768) becomes the column value it shows up as.
-fn sentinel(section: &Section<'_, '_>, written: &Spanned<i128>, format: Format) -> Option<i64> {
-    let number = *written.get_ref();
+/// A sentinel as written in a manual (0xFFFF, -32768, "nan") becomes the column value it shows up as.
+/// Of a float a number is the bit pattern and a text the value.
+fn sentinel(
+    section: &Section<'_, '_>,
+    written: &Spanned<IntegerOrText>,
+    format: Format,
+) -> Option<i64> {
+    let report = |text: String| section.report(&written.span(), "sentinels", text);
+    let number = match (written.get_ref(), format.kind) {
+        (_, Kind::Text) => {
+            report("a text has no sentinels".to_owned());
+            return None;
+        }
+        (IntegerOrText::Integer(number) | IntegerOrText::Hex(number), _) => *number,
+        (IntegerOrText::Text(text), kind @ (Kind::F32 | Kind::F64)) => {
+            let bits = float_bits(text, kind);
+            if bits.is_none() {
+                report(format!(
+                    "`{text}` is no value of type {}: write \"nan\", \"inf\", a number like \"-9999\", \
+                     or the bit pattern without quotes, like 0x7FC00000",
+                    kind.name()
+                ));
+            }
+            return bits;
+        }
+        (IntegerOrText::Text(text), kind) => {
+            report(format!(
+                "`{text}` does not fit type {}: write a whole number without quotes, like 0xFFFF or -32768",
+                kind.name()
+            ));
+            return None;
+        }
+    };
     let bits = u32::from(format.words()) * 16;
     let unsigned_most = (1_i128 << bits) - 1;
     let signed = matches!(format.kind, Kind::I16 | Kind::I32 | Kind::I64);
     let least = if signed { -(1_i128 << (bits - 1)) } else { 0 };
     if !(least..=unsigned_most).contains(&number) {
-        let text = format!("{number} does not fit type {}", format.kind.name());
-        section.report(&written.span(), "sentinels", text);
+        report(format!("{number} does not fit type {}", format.kind.name()));
         return None;
     }
     // The bit pattern, sign-extended for signed types and bit-cast at 64 bits, as columns hold it.
@@ -263,6 +290,14 @@ fn sentinel(section: &Section<'_, '_>, written: &Spanned<i128>, format: Format) 
         number
     })
     .ok()
+}
+
+/// The column value of a float written as a text.
+fn float_bits(text: &str, kind: Kind) -> Option<i64> {
+    Some(match kind {
+        Kind::F32 => i64::from(text.parse::<f32>().ok()?.to_bits()),
+        _ => text.parse::<f64>().ok()?.to_bits().cast_signed(),
+    })
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use evidence::quality::Quality;
+use evidence::value::{Format, Kind};
 use tokio::time::Instant;
 
 use super::backoff::Permit;
@@ -15,6 +16,7 @@ use super::link::{Link, Reply};
 use super::outcome::{Absence, Outcome};
 use super::register_map::{RegisterMap, Value};
 use crate::plan::{Block, Span};
+use crate::sample::SampleValue;
 
 /// One device in one stream.
 #[derive(Debug)]
@@ -193,15 +195,17 @@ impl DeviceReader {
     }
 
     fn decode(&self, block: &Block, value: usize, words: &[u16], round_trip: Duration) -> Outcome {
-        let raw = self.map.values().get(value).and_then(|value| {
+        let decoded = self.map.values().get(value).and_then(|value| {
             let first = usize::from(value.span.address.checked_sub(block.span.address)?);
-            value
-                .format
-                .raw(words.get(first..first + usize::from(value.span.count))?)
+            let words = words.get(first..first + usize::from(value.span.count))?;
+            if value.format.kind == Kind::Text {
+                return Some(SampleValue::Text(Format::text_bytes(words)));
+            }
+            value.format.raw(words).map(SampleValue::Int)
         });
-        match raw {
-            Some(raw) => Outcome {
-                result: Ok(raw),
+        match decoded {
+            Some(decoded) => Outcome {
+                result: Ok(decoded),
                 round_trip,
             },
             // Cannot happen: an answer has as many words as its block, and a format as many as its span.

@@ -10,12 +10,13 @@ use super::connection::Failure;
 use super::frame::exception_text;
 use crate::config::modicon_text;
 use crate::plan::Span;
+use crate::sample::SampleValue;
 
 /// What reading one value gave.
 #[derive(Debug, Clone)]
 pub struct Outcome {
-    /// The column value, or why there is none.
-    pub result: Result<i64, Absence>,
+    /// The column value or the bytes of a text; or why there is neither.
+    pub result: Result<SampleValue, Absence>,
     /// How long the request took that tried to read it; zero when none was sent.
     pub round_trip: Duration,
 }

@@ -304,6 +304,7 @@ mod tests {
             unit: "kW".to_owned(),
             kind: PointKind::Instant,
             sentinels: Vec::new(),
+            scale_from: None,
             min: None,
             max: None,
             max_step_per_s: None,

@@ -212,6 +212,7 @@ fn register(name: &str, address: u16, kind: Kind, point_kind: PointKind) -> Poin
         unit: "kWh".to_owned(),
         kind: point_kind,
         sentinels: Vec::new(),
+        scale_from: None,
         min: None,
         max: None,
         max_step_per_s: None,

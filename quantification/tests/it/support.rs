@@ -80,6 +80,7 @@ pub(crate) fn config(tick_ms: u32, points: &[Spec], messages: Option<u32>) -> Me
             PointKind::Instant
         },
         sentinels: Vec::new(),
+        scale_from: None,
         min: None,
         max: None,
         max_step_per_s: None,

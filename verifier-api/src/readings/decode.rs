@@ -1,11 +1,11 @@
 //! From a stored row to the readings of one point.
 
-use evidence::chunk;
+use evidence::chunk::{self, Exception};
 use evidence::decimal::format_mantissa;
 use evidence::entry::Body as EntryBody;
 use evidence::measurement::Point;
 use evidence::quality::Quality;
-use evidence::segment::{Segment, tick_time};
+use evidence::segment::{DecodedColumn, Segment, tick_time};
 use store::Row;
 
 use super::Reading;
@@ -38,12 +38,18 @@ pub(super) fn readings_of(
             continue;
         }
         let quality = column.quality(sample);
+        let (value, said) = if is_text(point) {
+            characters(point, column, sample)
+        } else {
+            let value = quality
+                .is_good()
+                .then(|| format_mantissa(i128::from(*value), point.decimals));
+            (value, quality_text(&segment, index, sample))
+        };
         readings.push(Reading {
             time: time::utc(ms),
-            value: quality
-                .is_good()
-                .then(|| format_mantissa(i128::from(*value), point.decimals)),
-            quality: quality_text(&segment, index, sample),
+            value,
+            quality: said,
             raw: raw
                 .get(sample)
                 .filter(|_| quality.is_good() || quality.has_value())
@@ -54,11 +60,30 @@ pub(super) fn readings_of(
     Ok(readings)
 }
 
+/// The characters of a text point and what is said of them. That they are no number (which keeps
+/// them out of every sum) goes without saying here.
+fn characters(point: &Point, column: &DecodedColumn, sample: usize) -> (Option<String>, String) {
+    let said: Vec<&Exception> = column
+        .exceptions
+        .iter()
+        .filter(|said| usize::from(said.sample) == sample && said.quality != Quality::OFF_GRID)
+        .collect();
+    if !said.is_empty() {
+        return (None, words_of(said.into_iter()));
+    }
+    let bytes = column.texts.as_ref().and_then(|texts| texts.get(sample));
+    let value = bytes.map(|bytes| point.format.characters(bytes));
+    (value, Quality::GOOD.name().to_owned())
+}
+
 /// Everything that is said of a sample.
 fn quality_text(segment: &Segment, point: u16, sample: usize) -> String {
     let column = segment.columns.iter().find(|column| column.point == point);
     let said = column.into_iter().flat_map(|column| &column.exceptions);
-    let said = said.filter(|exception| usize::from(exception.sample) == sample);
+    words_of(said.filter(|exception| usize::from(exception.sample) == sample))
+}
+
+fn words_of<'e>(said: impl Iterator<Item = &'e Exception>) -> String {
     let words: Vec<String> = said
         .map(|exception| match exception.aux {
             0 => exception.quality.name().to_owned(),
@@ -95,7 +120,8 @@ fn raw_column(
     };
     if let Some(texts) = view.texts() {
         let text = |bytes: &[u8]| match <[u8; 8]>::try_from(bytes) {
-            Ok(eight) if !view.messages && !is_text(point) => words(i64::from_be_bytes(eight)),
+            _ if is_text(point) => bytes.iter().map(|byte| format!("{byte:02x}")).collect(),
+            Ok(eight) if !view.messages => words(i64::from_be_bytes(eight)),
             _ => String::from_utf8_lossy(bytes).into_owned(),
         };
         return Ok(texts.map(text).collect());

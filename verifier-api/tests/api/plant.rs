@@ -64,6 +64,7 @@ fn point(name: &str, kind: &str, scale: &str, decimals: u8, unit: &str, of: Poin
         unit: unit.to_owned(),
         kind: of,
         sentinels: vec![],
+        scale_from: None,
         min: None,
         max: None,
         max_step_per_s: None,

@@ -334,6 +334,7 @@ fn table() -> MeasurementConfig {
             unit: unit.to_owned(),
             kind,
             sentinels: Vec::new(),
+            scale_from: None,
             min: None,
             max: None,
             max_step_per_s: None,

@@ -133,14 +133,53 @@ def number(p, kind, x):
         return round(scaled) if abs(scaled) < 9.2e18 else None
     if kind == "u64":
         x &= (1 << 64) - 1
+    elif kind.startswith("bits"):
+        low, high = map(int, kind[4:].split("-"))
+        x = x >> low & (1 << high - low + 1) - 1
     elif kind.startswith("bit"):
         x = x >> int(kind[3:]) & 1
     elif kind.startswith("bcd"):
-        digits = f"{x:x}"
+        digits = f"{x & (1 << 64) - 1:x}"
         if not digits.isdigit():
             return None
         x = int(digits)
     return x * Config.on_grid(p, p["scale"]) + Config.on_grid(p, p["offset"])
+
+
+def is_nan(kind, x):
+    """Whether a column value of a float type is a NaN: all exponent bits and one more."""
+    width, infinity = (32, 0x7F800000) if kind == "f32" else (64, 0x7FF0000000000000)
+    return kind in ("f32", "f64") and x & (1 << width - 1) - 1 > infinity
+
+
+def sentinel(p):
+    """What tells whether a column value is one of the point's sentinels; a NaN among them stands for every NaN."""
+    kind, sentinels = p["format"][0], set(p.get("sentinels", ()))
+    if any(is_nan(kind, s) for s in sentinels):
+        return lambda x: x in sentinels or is_nan(kind, x)
+    return sentinels.__contains__
+
+
+def scaled(p, values, exponents):
+    """As `decode`, for a point with a scale factor; `exponents` are the factor's good values by sample."""
+    kind, is_sentinel, out, bad = p["format"][0], sentinel(p), [], {}
+    low, high = bounds(p)
+    for i, x in enumerate(values):
+        exponent, m = exponents[i], None
+        if is_sentinel(x):
+            bad[i] = 32
+        elif exponent is None or not -10 <= exponent <= 10:
+            bad[i] = 33
+        else:
+            x = x & (1 << 64) - 1 if kind == "u64" else x
+            shift = exponent + p["decimals"]
+            m, rest = (x * 10 ** shift, 0) if shift >= 0 else divmod(x, 10 ** -shift)
+            if rest:
+                bad[i] = 43
+            elif not low <= m <= high:
+                bad[i] = 33
+        out.append(m)
+    return out, bad
 
 
 def decode(p, values, wanted):
@@ -162,10 +201,10 @@ def decode(p, values, wanted):
             top = number(p, kind, most) if most < 0x7F800000 else None
             if top is not None and top < EXACT:
                 return values, {}
-    out, bad = [], {}
+    out, bad, is_sentinel = [], {}, sentinel(p)
     for i, x in enumerate(values):
         m = None
-        if x in sentinels:
+        if is_sentinel(x):
             bad[i] = 32
         else:
             m = x if kind == "number" else number(p, kind, x)
@@ -190,6 +229,9 @@ def column(p, chunk, payload, ticks, tick_ms, wanted):
         derived = {i: 43 if v is None else 33 for i, v in enumerate(values) if v is None or not low <= v <= high}
     elif kind == "text":
         need(chunk.texts, "E18", "a text point without texts")
+        some = any(codes.get(i, (64,))[0] >= 32 for i in range(chunk.n))
+        length = 2 * p["source"][3] if some else 0
+        need(all(len(t) == length for t in values), "E18", "a text of another length than its registers")
         derived = dict.fromkeys(range(chunk.n), 43)
     else:
         if chunk.texts:
@@ -200,7 +242,8 @@ def column(p, chunk, payload, ticks, tick_ms, wanted):
         low, high = RANGES.get("bit" if kind.startswith("bit") else kind, (-I64, I64 - 1))
         need(not values or low <= min(values) and max(values) <= high, "E18", "a value that no register can hold")
         need(not chunk.texts or wide, "E18", "codec 2 where codec 1 fits")
-        values, derived = decode(p, values, wanted)
+        # A point with a scale factor waits for the factor's column.
+        values, derived = (values, {}) if "scale_from" in p else decode(p, values, wanted)
     for sample, code in derived.items():
         codes.setdefault(sample, [code])
     return Column(p, values, codes, offsets)
@@ -219,17 +262,28 @@ def open_payload(payload, signed, points, expected, ticks, tick_ms, wanted):
     if wanted is None:
         need([c[2] for c in chunks] == expected, "E17", "not exactly the points of the stream")
         return None, 0, {}
-    columns, total, bad = {}, 0, {}
+    opened, total, bad = {}, 0, {}
+    factors = {points[i]["scale_from"] for i in expected if "scale_from" in points[i]}
     for i, chunk in enumerate(map(Chunk._make, chunks)):
         need(i < len(expected) and chunk.point == expected[i], "E17", "not exactly the points of the stream")
         p = points[chunk.point]
-        found = column(p, chunk, payload, ticks, tick_ms, p["name"] in wanted)
+        opened[chunk.point] = column(p, chunk, payload, ticks, tick_ms, p["name"] in wanted or chunk.point in factors)
+    need(len(chunks) == len(expected), "E17", "not exactly the points of the stream")
+    columns = {}
+    for index, found in opened.items():
+        p = points[index]
+        if "scale_from" in p:
+            factor = opened[p["scale_from"]]
+            exponents = [None if i in factor.bad else v for i, v in enumerate(factor.values)]
+            values, derived = scaled(p, found.values, exponents)
+            found = found._replace(values=values)
+            for sample, code in derived.items():
+                found.bad.setdefault(sample, [code])
         total += len(found.values)
         for codes in found.bad.values():
             bad[codes[0]] = bad.get(codes[0], 0) + 1
         if p["name"] in wanted:
             columns[p["name"]] = found
-    need(len(chunks) == len(expected), "E17", "not exactly the points of the stream")
     return columns, total, bad
 
 

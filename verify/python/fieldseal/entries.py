@@ -1,4 +1,6 @@
 """Entries, control bodies and measurement tables: F2, F6, F7."""
+import re
+
 from .cbor import Cbor, cbor_bytes, integer, listed, raw, text, uint
 from .failures import Failure, need
 from .notes import good_key
@@ -115,7 +117,12 @@ def control_body(kind, data):
     return body
 
 
-TYPES = {"u16": 1, "i16": 1, "u32": 2, "i32": 2, "u64": 4, "i64": 4, "f32": 2, "f64": 4, "bcd16": 1, "bcd32": 2, "text": 0, "number": 0}
+TYPES = {"u16": 1, "i16": 1, "u32": 2, "i32": 2, "u64": 4, "i64": 4, "f32": 2, "f64": 4, "bcd16": 1, "bcd32": 2, "bcd64": 4, "text": 0, "number": 0}
+BIT = re.compile("bit(?:[0-9]|1[0-5])")
+BITS = re.compile("bits([0-9]|1[0-5])-([0-9]|1[0-5])")
+WHOLE = ("u16", "i16", "u32", "i32", "u64", "i64")
+
+
 class Config:
     """The measurement table, F7."""
 
@@ -143,11 +150,13 @@ class Config:
                 raise bad
             names.add(p["name"])
             self.points.append(p)
+        if not all(self.scale_factor(p) for p in self.points if "scale_from" in p):
+            raise bad
         self.of_stream = {s: [i for i, p in enumerate(self.points) if p["stream"] == s] for s in self.streams}
 
     def point(self, p, devices):
         required = {"kind", "name", "unit", "scale", "device", "format", "offset", "source", "stream", "decimals"}
-        if not required <= set(p) <= required | {"max", "min", "max_step", "sentinels", "stale_after_s"}:
+        if not required <= set(p) <= required | {"max", "min", "max_step", "sentinels", "scale_from", "stale_after_s"}:
             return False
         ok = text(p["name"], 200) and p["name"] and p["kind"] in ("register", "instant") and uint(p["decimals"], 15)
         ok = ok and uint(p["device"]) and p["device"] < devices and p["stream"] in self.streams and decimal_pair(p["scale"]) and decimal_pair(p["offset"])
@@ -156,8 +165,8 @@ class Config:
         if not ok:
             return False
         kind, order = p["format"]
-        bit = kind[3:] if kind.startswith("bit") else None
-        if order not in ("ABCD", "CDAB", "BADC", "DCBA") or not (kind in TYPES or bit in map(str, range(16))):
+        bit, field = BIT.fullmatch(kind), BITS.fullmatch(kind)
+        if order not in ("ABCD", "CDAB", "BADC", "DCBA") or not (kind in TYPES or bit or field and int(field[1]) < int(field[2])):
             return False
         message = p["source"][:1] == ["message"]
         if message != (kind == "number") or message != self.streams[p["stream"]][3]:
@@ -167,6 +176,15 @@ class Config:
         if (bit or kind in ("f32", "f64", "text", "number")) and not neutral:
             return False
         return p["scale"][0] != 0 and all(grid(p[k]) for k in ("scale", "offset", "min", "max") if k in p)
+
+    def scale_factor(self, p):
+        """What a point with a scale factor and the point that holds it must be."""
+        if not uint(p["scale_from"]) or p["scale_from"] >= len(self.points):
+            return False
+        f = self.points[p["scale_from"]]
+        plain = lambda q: self.on_grid(q, q["scale"]) == 10 ** q["decimals"] and q["offset"][0] == 0
+        ok = p["format"][0] in WHOLE and plain(p) and (f["stream"], f["device"]) == (p["stream"], p["device"])
+        return ok and f["format"][0] == "i16" and f["decimals"] == 0 and plain(f) and f["kind"] == "instant" and "scale_from" not in f
 
     @staticmethod
     def on_grid(p, v):

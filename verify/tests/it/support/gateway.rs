@@ -341,6 +341,7 @@ fn table(now_ms: i64) -> MeasurementConfig {
         unit: unit.to_owned(),
         kind,
         sentinels: Vec::new(),
+        scale_from: None,
         min: None,
         max: None,
         max_step_per_s: None,
