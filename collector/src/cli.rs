@@ -13,6 +13,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::code::Code;
 use crate::config::{Config, StoreAddress};
 use crate::cosigner::Cosigner;
+use crate::enrol_file::enrol_file;
 use crate::inspect::{Inspected, inspect};
 use crate::install::Install;
 use crate::tls::TlsFiles;
@@ -79,6 +80,21 @@ enum Command {
         #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..=365))]
         valid_days: u16,
     },
+    /// Enrols a gateway whose site has no network, from the request file it wrote.
+    ///
+    /// The gateway writes it with `fieldseal-gateway enroll CODE --to request.json`; the answer goes
+    /// back the same way, for `fieldseal-gateway enroll --from answer.json`. The rules are those of an
+    /// enrolment by network: the code must be good, unused, and known to who wrote the request.
+    Enrol {
+        /// The configuration file.
+        #[arg(long, default_value = "collector.toml")]
+        config: PathBuf,
+        /// The request.
+        request: PathBuf,
+        /// Where to write the answer; it must not exist. Private until the gateway has taken it in.
+        #[arg(long)]
+        answer: PathBuf,
+    },
     /// Checks the whole store again, entry by entry, as if it came in now; changes nothing.
     ///
     /// Signatures, hashes, payloads, roots, trail notes and hourly aggregates. Takes about a minute
@@ -132,6 +148,11 @@ impl Args {
                 print(&format!("{code}\n"));
                 Ok(())
             }
+            Command::Enrol {
+                config,
+                request,
+                answer,
+            } => enrol(&config, &request, &answer).await,
             Command::Verify { config } => verify(&config).await,
             Command::Status { config } => status(&config).await,
         }
@@ -246,6 +267,22 @@ pub async fn enrolment_code(
     store.create_code(&stored).await?;
     store.close().await;
     Ok(code)
+}
+
+async fn enrol(config: &Path, request: &Path, answer: &Path) -> anyhow::Result<()> {
+    let config = Config::load(config)?;
+    // Before anything is enrolled: an answer that cannot be written would be lost with its token.
+    anyhow::ensure!(!answer.exists(), "`{}` exists already", answer.display());
+    let body = std::fs::read(request).with_context(|| format!("read `{}`", request.display()))?;
+    let text = enrol_file(&config, &body, Arc::new(SystemClock)).await?;
+    crate::durable::create(answer, text.as_bytes(), 0o600)
+        .with_context(|| format!("write `{}`", answer.display()))?;
+    print(&format!(
+        "Enrolled. Carry {} to the gateway, for\n    fieldseal-gateway enroll --from {}\n",
+        answer.display(),
+        answer.file_name().unwrap_or_default().to_string_lossy(),
+    ));
+    Ok(())
 }
 
 async fn verify(path: &Path) -> anyhow::Result<()> {

@@ -51,6 +51,19 @@ pub(crate) struct Response {
     log_id: String,
 }
 
+impl Request {
+    pub(crate) fn code_id(&self) -> &str {
+        &self.code_id
+    }
+}
+
+impl Response {
+    /// Token, cosigner's key, log id.
+    pub(crate) fn into_parts(self) -> (String, String, String) {
+        (self.token, self.witness_vkey, self.log_id)
+    }
+}
+
 /// The largest enrolment: a genesis entry is below 1 KiB.
 const MOST_BYTES: usize = 64 << 10;
 
@@ -86,7 +99,7 @@ impl Collector {
         self.enrol(&request).await
     }
 
-    async fn enrol(&self, request: &Request) -> Result<Response, Answer> {
+    pub(crate) async fn enrol(&self, request: &Request) -> Result<Response, Answer> {
         let wrong = |field: &str, why: String| {
             Answer::bad_request("enrolment", format!("enrolment, `{field}`: {why}"))
         };

@@ -33,6 +33,7 @@ mod admission;
 mod answer;
 mod durable;
 mod enrol;
+mod enrol_file;
 mod ingest;
 mod limits;
 mod live;

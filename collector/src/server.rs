@@ -37,6 +37,28 @@ pub(crate) struct Collector {
     pub(crate) uploads: Arc<Semaphore>,
 }
 
+impl Collector {
+    /// What requests see of a store and a cosigner.
+    pub(crate) fn new(
+        store: Store,
+        cosigner: Cosigner,
+        clock: Arc<dyn Clock>,
+        limits: Limits,
+    ) -> Self {
+        Self {
+            store,
+            cosigner: Arc::new(cosigner),
+            watch: Arc::new(ClockWatch::new(&*clock)),
+            clock,
+            limits,
+            rates: Arc::new(Rates::new(limits.uploads_per_minute)),
+            live_rates: Arc::new(Rates::new(limits.uploads_per_minute)),
+            enrolments: Arc::new(Rates::new(ENROLMENTS_PER_MINUTE)),
+            uploads: Arc::new(Semaphore::new(limits.uploads_at_once)),
+        }
+    }
+}
+
 /// Why the collector could not start or go on.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -88,9 +110,7 @@ pub async fn serve(
     clock: Arc<dyn Clock>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
-    if clock.now_ms() < EARLIEST_MS {
-        return Err(ServeError::Clock(clock.now_ms() / 1000));
-    }
+    right_clock(&*clock)?;
     let cosigner = Cosigner::load(&config.cosigner_key_file)?;
     if config.tls.renew_if_due(clock.now_ms())? {
         tracing::info!(
@@ -108,17 +128,7 @@ pub async fn serve(
         store.engine = store.engine_name(),
         "The collector listens on {address}"
     );
-    let collector = Collector {
-        store: store.clone(),
-        cosigner: Arc::new(cosigner),
-        clock: Arc::clone(&clock),
-        watch: Arc::new(ClockWatch::new(&*clock)),
-        limits: config.limits,
-        rates: Arc::new(Rates::new(config.limits.uploads_per_minute)),
-        live_rates: Arc::new(Rates::new(config.limits.uploads_per_minute)),
-        enrolments: Arc::new(Rates::new(ENROLMENTS_PER_MINUTE)),
-        uploads: Arc::new(Semaphore::new(config.limits.uploads_at_once)),
-    };
+    let collector = Collector::new(store.clone(), cosigner, Arc::clone(&clock), config.limits);
     let tls = RustlsConfig::from_config(tls.config);
     let handle = Handle::new();
     let mut server = from_tcp_rustls(listener, tls.clone())?.handle(handle.clone());
@@ -149,9 +159,18 @@ pub async fn serve(
     Ok(outcome?)
 }
 
+/// Refuses a clock that was never set: a cosignature would carry its time.
+pub(crate) fn right_clock(clock: &dyn Clock) -> Result<(), ServeError> {
+    let now_ms = clock.now_ms();
+    if now_ms < EARLIEST_MS {
+        return Err(ServeError::Clock(now_ms / 1000));
+    }
+    Ok(())
+}
+
 /// Says loudly if this store was served with another key before: gateways and verifiers know that
 /// one, and take no word from this one.
-async fn know_cosigner(store: &Store, cosigner: &Cosigner) -> Result<(), StoreError> {
+pub(crate) async fn know_cosigner(store: &Store, cosigner: &Cosigner) -> Result<(), StoreError> {
     const NAME: &str = "cosigner";
 
     let ours = cosigner.vkey().to_string();

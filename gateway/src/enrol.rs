@@ -23,6 +23,10 @@ use crate::config::CollectorConfig;
 use crate::durable::{self, Access};
 use crate::tls::{Pin, TlsError};
 
+mod by_file;
+
+pub use by_file::{accept_answer, request_file};
+
 const ENROLMENT: &str = "enrolment.json";
 const PENDING: &str = "enrolment.pending.json";
 
@@ -53,6 +57,17 @@ pub enum EnrolError {
     /// The file system refused.
     #[error(transparent)]
     Files(#[from] std::io::Error),
+    /// The file is no answer to this gateway's request.
+    #[error(
+        "`{path}` is no answer to this log's request: {why}. `fieldseal-collector enrol` writes one \
+         from the file that `enroll CODE --to FILE` wrote here"
+    )]
+    Forged {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
     /// A stored file does not read.
     #[error("`{0}` is damaged; remove it and enrol again")]
     Damaged(String),
@@ -262,14 +277,34 @@ pub async fn enrol(
     config: &CollectorConfig,
     clock: Arc<dyn Clock>,
 ) -> Result<Enrolment, EnrolError> {
+    let code = pending(data_dir)?;
+    let collector = Collector::new(config, origin, Some(code.pin), None, clock)?;
+    let body = request(&code, log_vkey, first)?;
+    let answer: Answer = match collector.enrol(body).await {
+        Ok(answer) => answer,
+        Err(error) => {
+            if error.is_permanent() {
+                durable::remove_file(&data_dir.join(PENDING))?;
+            }
+            return Err(error.into());
+        }
+    };
+    keep(data_dir, config, &code, answer)
+}
+
+/// The code that waits for its answer.
+fn pending(data_dir: &Path) -> Result<EnrolmentCode, EnrolError> {
     let path = data_dir.join(PENDING);
     let Some(bytes) = durable::read_file(&path)? else {
         return Err(EnrolError::NothingPending);
     };
     let pending: Pending = serde_json::from_slice(&bytes)
         .map_err(|_bad| EnrolError::Damaged(path.display().to_string()))?;
-    let code = EnrolmentCode::parse(&pending.code)?;
-    let collector = Collector::new(config, origin, Some(code.pin), None, clock)?;
+    EnrolmentCode::parse(&pending.code)
+}
+
+/// What the collector is told, by network or by file.
+fn request(code: &EnrolmentCode, log_vkey: &Vkey, first: &Row) -> Result<Vec<u8>, EnrolError> {
     let checkpoint = String::from_utf8_lossy(&first.checkpoint);
     let request = Request {
         code_id: &code.id,
@@ -278,16 +313,16 @@ pub async fn enrol(
         mac: code.mac(&first.entry),
         log_vkey: log_vkey.to_string(),
     };
-    let body = serde_json::to_vec(&request).map_err(std::io::Error::other)?;
-    let answer: Answer = match collector.enrol(body).await {
-        Ok(answer) => answer,
-        Err(error) => {
-            if error.is_permanent() {
-                durable::remove_file(&path)?;
-            }
-            return Err(error.into());
-        }
-    };
+    Ok(serde_json::to_vec_pretty(&request).map_err(std::io::Error::other)?)
+}
+
+/// Keeps what the collector answered and forgets the code.
+fn keep(
+    data_dir: &Path,
+    config: &CollectorConfig,
+    code: &EnrolmentCode,
+    answer: Answer,
+) -> Result<Enrolment, EnrolError> {
     let enrolment = Enrolment {
         url: config.url.clone(),
         spki_sha256: hex::encode(code.pin.0),
@@ -303,7 +338,7 @@ pub async fn enrol(
     let text = serde_json::to_vec_pretty(&enrolment).map_err(std::io::Error::other)?;
     durable::write_file(&data_dir.join(ENROLMENT), &text, Access::Owner)?;
     // Should the process die here, the next start finds both and the enrolment wins.
-    durable::remove_file(&path)?;
+    durable::remove_file(&data_dir.join(PENDING))?;
     Ok(enrolment)
 }
 

@@ -1,4 +1,6 @@
-//! `enroll`: introduces this log to its collector.
+//! `enroll`: introduces this log to its collector, by network or by file.
+
+use std::path::PathBuf;
 
 use clap::Args;
 
@@ -11,10 +13,28 @@ use crate::identity::Identity;
 
 /// What `enroll` takes.
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub struct EnrollArgs {
     /// fs1.ID.SECRET.FINGERPRINT
     code: Option<String>,
+    /// Writes the request into this file instead of sending it.
+    #[arg(long, value_name = "FILE", conflicts_with = "from")]
+    to: Option<PathBuf>,
+    /// Takes in the answer file that the collector's operator sent back.
+    #[arg(long, value_name = "FILE", conflicts_with = "code")]
+    from: Option<PathBuf>,
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  By network, with the code that `fieldseal-collector enrolment-code` printed:
+    fieldseal-gateway enroll fs1.0a1b2c3d.SECRET.FINGERPRINT
+  Without one: carry request.json to the collector's operator, who runs
+  `fieldseal-collector enrol request.json --answer answer.json`, and the answer back:
+    fieldseal-gateway enroll fs1.0a1b2c3d.SECRET.FINGERPRINT --to request.json
+    fieldseal-gateway enroll --from answer.json
+
+Both are private until the answer is taken in: carry them as you would carry a password.";
 
 pub(super) async fn execute(config: &GatewayConfig, args: &EnrollArgs) -> Result<String, Failure> {
     let Some(collector) = &config.collector else {
@@ -22,6 +42,10 @@ pub(super) async fn execute(config: &GatewayConfig, args: &EnrollArgs) -> Result
             "the configuration names no collector; add [collector] with url = \"https://…\"",
         ));
     };
+    if let Some(from) = &args.from {
+        let enrolment = enrol::accept_answer(&config.data_dir, &config.origin, collector, from)?;
+        return Ok(enrolled(&enrolment));
+    }
     if let Some(code) = &args.code {
         enrol::keep_code(&config.data_dir, code)?;
     }
@@ -30,6 +54,16 @@ pub(super) async fn execute(config: &GatewayConfig, args: &EnrollArgs) -> Result
     let Some(first) = reader.row(0).await? else {
         return Err(Failure::new("the log is empty; run `init` first"));
     };
+    if let Some(to) = &args.to {
+        enrol::request_file(&config.data_dir, &identity.vkey(), &first, to)?;
+        return Ok(format!(
+            "The request is in {}.\nThe collector's operator takes it in with\n    fieldseal-collector \
+             enrol {} --answer answer.json\nand sends answer.json back, for\n    fieldseal-gateway enroll \
+             --from answer.json\n",
+            to.display(),
+            to.file_name().unwrap_or_default().to_string_lossy(),
+        ));
+    }
     // A running gateway may have been faster with the same code; the answer is the same.
     let enrolment = match Enrolment::load(&config.data_dir)? {
         Some(enrolment) => enrolment,
@@ -45,9 +79,13 @@ pub(super) async fn execute(config: &GatewayConfig, args: &EnrollArgs) -> Result
             .await?
         }
     };
-    Ok(format!(
+    Ok(enrolled(&enrolment))
+}
+
+fn enrolled(enrolment: &Enrolment) -> String {
+    format!(
         "Enrolled at {}.\nIts cosigning key is\n{}\nA running gateway begins to deliver within \
          seconds.\n",
         enrolment.url, enrolment.witness_vkey
-    ))
+    )
 }
