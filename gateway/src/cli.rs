@@ -14,25 +14,37 @@ use crate::notify::Notifier;
 use crate::run::run;
 
 mod check;
+mod commission;
 mod enroll;
 mod failure;
+mod given_line;
 mod init;
+mod plan;
+mod probe;
 mod read;
 mod restore;
+mod scan;
 mod status;
 mod surroundings;
 mod verify;
 
+pub use check::CheckArgs;
+pub use commission::CommissionArgs;
 pub use enroll::EnrollArgs;
 pub use failure::{EXIT_FAILURE, EXIT_UNAVAILABLE, EXIT_USAGE, Failure};
+pub use given_line::GivenLine;
 pub use init::InitArgs;
+pub use plan::PlanArgs;
+pub use probe::ProbeArgs;
 pub use read::ReadArgs;
+pub use scan::ScanArgs;
 pub use status::StatusArgs;
 
 /// Reads meters, seals every reading where it is taken, keeps and forwards it.
 ///
-/// A new device, in order: write gateway.toml, `check` it, `init` once, `read --once` to see every
-/// value, `run`, and `enroll CODE` when the collector's operator has given you a code.
+/// A new device, in order: `scan` finds the meter, `config template` writes gateway.toml, `check` and
+/// `plan` judge it, `read --once` shows every value, `init` begins the log, once, and `run` records.
+/// `commission POINT` puts the display beside the log, `enroll CODE` introduces it to the collector.
 #[derive(Debug, Parser)]
 #[command(name = "fieldseal-gateway", version, max_term_width = 100)]
 pub struct Cli {
@@ -63,8 +75,25 @@ pub enum Command {
     ///
     /// Without a code, asks again with the one that is still waiting for its answer.
     Enroll(EnrollArgs),
-    /// Checks the configuration file and says what would be read; opens and connects nothing.
-    Check,
+    /// Checks the configuration file and says what would be read; opens nothing without --live.
+    Check(CheckArgs),
+    /// Shows the requests that will be sent, and whether the lines can carry them.
+    ///
+    /// For each line and device: every request with its registers, the points it answers, the holes it
+    /// reads to save another one, and how long it occupies the line. Exits with 64 if an interval cannot
+    /// be met, and says what would help; `run` refuses such a configuration.
+    Plan(PlanArgs),
+    /// Finds out who answers on a serial port or at the hosts given. Needs no configuration file.
+    Scan(ScanArgs),
+    /// Shows registers with their raw words, both notations of their address and every order at once.
+    ///
+    /// Of a line given (no configuration file needed), or of a device of the configuration.
+    Probe(ProbeArgs),
+    /// Puts what stands at a meter beside what is sealed of it, and seals the sheet.
+    ///
+    /// Tag, place, serial number, ratio, range, seals, photos and the number on the display; the gateway
+    /// must be running. Prints the signed sheet and keeps it with the photos beside the log.
+    Commission(CommissionArgs),
     /// Shows log, clock, buffer, delivery and the newest values, without disturbing the gateway.
     Status(StatusArgs),
     /// Reads the devices and shows every point with all that is known about it.
@@ -73,6 +102,18 @@ pub enum Command {
     Restore,
     /// Verifies this device's own log, entry by entry, as a verifier would.
     Verify,
+}
+
+impl Command {
+    /// What is worth saying on standard error while the command works, as a filter of `tracing`. The
+    /// commands that show what they found say it there, and not a second time.
+    #[must_use]
+    pub const fn log_filter(&self) -> &'static str {
+        match self {
+            Self::Scan(_) | Self::Probe(_) | Self::Read(_) | Self::Check(_) => "error",
+            _ => "info,sqlx=warn,rumqttc=warn",
+        }
+    }
 }
 
 /// Reads the arguments; on a mistake prints clap's words and returns the exit code.
@@ -119,18 +160,26 @@ pub async fn execute(
     notifier: Notifier,
     shutdown: impl Future<Output = ()>,
 ) -> Result<String, Failure> {
-    let Cli { config, command } = cli;
-    let config = || load(&config);
+    let Cli {
+        config: file,
+        command,
+    } = cli;
+    let config = || load(&file);
     match command {
         Command::Run => {
             let config = config()?;
+            plan::feasible(&config)?;
             let environment = surroundings::environment(&config, notifier);
             run(config, environment, shutdown).await?;
             Ok(String::new())
         }
         Command::Init(args) => init::execute(&config()?, &args).await,
         Command::Enroll(args) => enroll::execute(&config()?, &args).await,
-        Command::Check => check::execute(&config()?),
+        Command::Check(args) => check::execute(&config()?, &args).await,
+        Command::Plan(args) => plan::execute(&config()?, &args),
+        Command::Scan(args) => scan::execute(args, shutdown).await,
+        Command::Probe(args) => probe::execute(&file, &args).await,
+        Command::Commission(args) => commission::execute(&config()?, &args).await,
         Command::Status(args) => status::execute(&config()?, &args).await,
         Command::Read(args) => read::execute(&config()?, &args).await,
         Command::Restore => restore::execute(&config()?).await,

@@ -30,7 +30,7 @@ mod serial_names;
 mod template;
 mod together;
 
-pub use address::{AddressBase, modicon_text};
+pub use address::{AddressBase, modicon_text, register_address};
 pub use line::{Endpoint, LineConfig, LineMode, Parity, Rs485, SerialPort, TlsFiles};
 pub use measurement::{MESSAGE_STREAMS_FROM, MESSAGE_TICK_MS, polled_streams};
 pub use modbus::ModbusDevice;

@@ -142,7 +142,12 @@ fn write_modbus(
 }
 
 /// The requests of one device in one stream.
-fn blocks(table: &MeasurementConfig, index: u16, device: &ModbusDevice, stream: u16) -> Vec<Block> {
+pub(crate) fn blocks(
+    table: &MeasurementConfig,
+    index: u16,
+    device: &ModbusDevice,
+    stream: u16,
+) -> Vec<Block> {
     let spans: Vec<_> = values(table, index, Some(stream))
         .iter()
         .map(|value| value.span)

@@ -25,17 +25,22 @@
 //! What it does not promise: that a meter tells the truth, and anything about readings forged by
 //! somebody who is root on the device while they are taken.
 
+pub mod budget;
 pub mod buffer;
+pub mod check_live;
 pub mod checks;
 pub mod cli;
 pub mod clock;
 pub mod collector;
+pub mod columns;
+pub mod commission;
 pub mod config;
 pub mod delivery;
 pub mod durable;
 pub mod enrol;
 pub mod faults;
 pub mod identity;
+pub mod inquiry;
 pub mod inspect;
 pub mod journal;
 pub mod live;
@@ -44,6 +49,7 @@ pub mod modbus;
 pub mod mqtt;
 pub mod notify;
 pub mod plan;
+pub mod probe;
 mod quarantine;
 pub mod read_once;
 pub mod recorder;
@@ -53,6 +59,7 @@ pub mod restore;
 pub mod run;
 pub mod sample;
 pub mod sampling;
+pub mod scan;
 pub mod seal;
 mod sqlite;
 pub mod status;

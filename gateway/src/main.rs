@@ -19,7 +19,7 @@ fn main() -> ExitCode {
         Err(code) => return code,
     };
     let filter = EnvFilter::try_from_env("FIELDSEAL_LOG")
-        .unwrap_or_else(|_unset| EnvFilter::new("info,sqlx=warn,rumqttc=warn"));
+        .unwrap_or_else(|_unset| EnvFilter::new(cli.command.log_filter()));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

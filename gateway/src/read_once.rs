@@ -13,6 +13,7 @@ use serde::Serialize;
 use tokio::time::{Instant, timeout_at};
 
 use crate::checks::Watch;
+use crate::columns::{Side, align};
 use crate::config::{GatewayConfig, MESSAGE_STREAMS_FROM};
 use crate::modbus::device::DeviceReader;
 use crate::modbus::outcome::Outcome;
@@ -37,6 +38,8 @@ pub struct Row {
     pub round_trip_ms: Option<u64>,
     /// The device or broker.
     pub device: String,
+    /// Whether it answered at all, with a value or a refusal.
+    pub answered: bool,
 }
 
 /// Reads every point once. Modbus devices get their own timeout for every request; messages are
@@ -107,6 +110,7 @@ fn polled_row(point: &Point, device: &str, outcome: &Outcome) -> Row {
         }
         Err(absence) => Row {
             quality: absence.to_string(),
+            answered: [Quality::EXCEPTION, Quality::ILLEGAL_ADDRESS].contains(&absence.quality),
             ..row(
                 point,
                 device,
@@ -152,6 +156,7 @@ fn row(
         },
         round_trip_ms,
         device: device.to_owned(),
+        answered: true,
     }
 }
 
@@ -235,46 +240,56 @@ fn silent_row(
         index,
         Row {
             quality,
+            answered: false,
             ..row(point, broker, &nothing, None, None)
         },
     ))
 }
 
-/// The rows as a table for people.
+/// The rows for people: a table for each device, in the order in which they first appear.
 #[must_use]
 pub fn table(rows: &[Row]) -> String {
-    let head = ["point", "value", "raw words", "quality", "ms", "device"].map(str::to_owned);
-    let body = rows.iter().map(|row| {
-        [
-            row.point.clone(),
-            row.value
-                .as_ref()
-                .map_or_else(|| "-".to_owned(), |value| format!("{value} {}", row.unit)),
-            row.raw.clone().unwrap_or_else(|| "-".to_owned()),
-            row.quality.clone(),
-            row.round_trip_ms
-                .map_or_else(|| "-".to_owned(), |ms| ms.to_string()),
-            row.device.clone(),
-        ]
-    });
-    let lines: Vec<[String; 6]> = std::iter::once(head).chain(body).collect();
-    let widths: [usize; 6] = std::array::from_fn(|column| {
-        lines
-            .iter()
-            .filter_map(|line| line.get(column))
-            .map(|cell| cell.chars().count())
-            .max()
-            .unwrap_or(0)
-    });
+    let mut devices: Vec<&str> = Vec::new();
+    for row in rows {
+        if !devices.contains(&row.device.as_str()) {
+            devices.push(&row.device);
+        }
+    }
     let mut text = String::new();
-    for line in &lines {
-        let cells: Vec<String> = line
-            .iter()
-            .zip(widths)
-            .map(|(cell, width)| format!("{cell:<width$}"))
-            .collect();
-        text.push_str(cells.join("  ").trim_end());
+    for device in devices {
+        if !text.is_empty() {
+            text.push('\n');
+        }
+        text.push_str(device);
         text.push('\n');
+        let head = ["point", "value", "unit", "raw words", "ms", "quality"].map(str::to_owned);
+        let body = rows.iter().filter(|row| row.device == device).map(cells);
+        let lines: Vec<Vec<String>> = std::iter::once(head.to_vec()).chain(body).collect();
+        let sides = [
+            Side::Left,
+            Side::Right,
+            Side::Left,
+            Side::Left,
+            Side::Right,
+            Side::Left,
+        ];
+        for line in align(&lines, &sides) {
+            text.push_str("  ");
+            text.push_str(&line);
+            text.push('\n');
+        }
     }
     text
+}
+
+fn cells(row: &Row) -> Vec<String> {
+    let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+    vec![
+        row.point.clone(),
+        or_dash(row.value.clone()),
+        row.unit.clone(),
+        or_dash(row.raw.clone()),
+        or_dash(row.round_trip_ms.map(|ms| ms.to_string())),
+        row.quality.clone(),
+    ]
 }

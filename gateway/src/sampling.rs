@@ -153,6 +153,30 @@ pub fn values(table: &MeasurementConfig, device: u16, stream: Option<u16>) -> Ve
         .collect()
 }
 
+/// Where a polled value lies; `None` for messages.
+#[must_use]
+pub fn span(source: &Source) -> Option<Span> {
+    match source {
+        Source::Modbus {
+            table,
+            address,
+            words,
+        } => Some(Span {
+            table: *table,
+            address: *address,
+            count: u16::from(*words),
+        }),
+        Source::Message { .. } => None,
+    }
+}
+
+/// The devices are given up a moment before the next tick begins (2 % of the interval, 5 to 50 ms):
+/// who polls must be back in time, or one silent device would cost every other one the next tick.
+#[must_use]
+pub fn margin(tick_ms: u64) -> Duration {
+    Duration::from_millis((tick_ms / 50).clamp(5, 50)) + GRACE
+}
+
 impl PolledStream {
     fn new(id: u16, config: &GatewayConfig, table: &MeasurementConfig, links: &Links) -> Self {
         let devices = (0_u16..)
@@ -180,15 +204,10 @@ impl PolledStream {
             .sum()
     }
 
-    /// The devices are given up a moment before the next tick begins (2 % of the interval, 5 to
-    /// 50 ms): who polls this stream must be back in time, or one silent device would cost every
-    /// other one the next tick.
-    fn margin(&self) -> Duration {
-        Duration::from_millis((self.tick_ms / 50).clamp(5, 50)) + GRACE
-    }
-
     async fn read(&mut self, tick: u64, deadline: Instant) -> TickSamples {
-        let deadline = deadline.checked_sub(self.margin()).unwrap_or(deadline);
+        let deadline = deadline
+            .checked_sub(margin(self.tick_ms))
+            .unwrap_or(deadline);
         let outcomes = join_all(self.devices.iter_mut().map(|device| device.read(deadline))).await;
         let at_ms = tick.saturating_mul(self.tick_ms);
         let mut samples: Vec<PointSample> = Vec::with_capacity(self.watches.len());

@@ -146,6 +146,21 @@ impl LogReader {
             .map_err(at(&oldest.path))
     }
 
+    /// The first index of the newest file and the chain's state before it; `None` for an empty
+    /// directory.
+    ///
+    /// # Errors
+    ///
+    /// [`BufferError`].
+    pub async fn newest_state(&self) -> Result<Option<(u64, Vec<u8>)>, BufferError> {
+        let Some(newest) = self.files().last().cloned() else {
+            return Ok(None);
+        };
+        let state = day::snapshot(&newest.path).await;
+        let state = state.map_err(at(&newest.path))?;
+        Ok(Some((newest.first, state)))
+    }
+
     /// The first entry in `from..end` whose payload is in its file.
     ///
     /// # Errors

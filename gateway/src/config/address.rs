@@ -40,6 +40,26 @@ pub(super) fn parse(
     }
 }
 
+/// An address from a command line: the number that is sent, from 0 (`72`, `0x48`), or with the table
+/// as in manuals (`3x00073`).
+///
+/// # Errors
+/// What is wrong with it.
+pub fn register_address(text: &str) -> Result<(Option<Table>, u16), String> {
+    if let Ok(number) = text.parse() {
+        return pdu(&IntegerOrText::Integer(number)).map(|address| (None, address));
+    }
+    if hexadecimal(text).is_some() {
+        return pdu(&IntegerOrText::Text(text.to_owned())).map(|address| (None, address));
+    }
+    if text.contains(['x', 'X']) {
+        return modicon(text).map(|(table, address)| (Some(table), address));
+    }
+    Err(format!(
+        "`{text}` is no address; write the number that is sent, from 0, or 4x00001"
+    ))
+}
+
 fn pdu(written: &IntegerOrText) -> Result<u16, String> {
     let number = match written {
         IntegerOrText::Integer(number) | IntegerOrText::Hex(number) => *number,
@@ -149,7 +169,7 @@ pub fn modicon_text(table: Table, address: u16) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{AddressBase, IntegerOrText, modicon_text, parse};
+    use super::{AddressBase, IntegerOrText, modicon_text, parse, register_address};
     use evidence::measurement::Table;
 
     fn text(address: &str) -> Result<(Option<Table>, u16), String> {
@@ -226,6 +246,16 @@ mod tests {
         ] {
             assert!(pdu(written).contains(reason), "{written}");
             assert!(text(written).unwrap_err().contains(reason), "{written}");
+        }
+    }
+
+    #[test]
+    fn on_the_command_line_a_bare_number_is_what_is_sent() {
+        assert_eq!(register_address("40001"), Ok((None, 40_001)));
+        assert_eq!(register_address("0x9C41"), Ok((None, 40_001)));
+        assert_eq!(register_address("3x00073"), Ok((Some(Table::Input), 72)));
+        for wrong in ["", "65536", "-1", "4x0", "abc"] {
+            assert!(register_address(wrong).is_err(), "{wrong}");
         }
     }
 

@@ -29,6 +29,8 @@ pub struct LineConfig {
     pub pause: Duration,
     /// Pause between connecting and the first request.
     pub connect_delay: Duration,
+    /// How long a device takes to answer, for `plan`; where the file gives none, it assumes.
+    pub answer: Option<Duration>,
 }
 
 /// Where a line leads.
@@ -137,6 +139,7 @@ impl LineConfig {
             mode: LineMode::Poll,
             pause: Duration::from_millis(pause_ms),
             connect_delay: Duration::ZERO,
+            answer: None,
             endpoint,
         }
     }
@@ -355,14 +358,17 @@ impl<'n> Lines<'n> {
         );
         let port = section.number_or("port", 1..=65_535, 502);
         let delay = Duration::from_millis(section.number_or("connect_delay_ms", 0..=30_000, 0));
+        let answer = answer(section);
         let host = host?;
         let line = LineConfig {
             connect_delay: delay,
+            answer,
             ..LineConfig::tcp(host.get_ref(), port)
         };
         if let Some((place, _)) = self.by_name.get(&line.name) {
             let known = place.and_then(|place| self.list.get_mut(place))?;
             known.connect_delay = known.connect_delay.max(delay);
+            known.answer = known.answer.max(line.answer);
             return *place;
         }
         if let Some(first) = self.by_address.get(&line.name) {
@@ -381,7 +387,7 @@ impl<'n> Lines<'n> {
     }
 
     fn named(&self, section: &Section<'_, '_>) -> Option<usize> {
-        for key in ["host", "port", "connect_delay_ms"] {
+        for key in ["host", "port", "connect_delay_ms", "answer_ms"] {
             if section.has(key) {
                 let text = format!("belongs to the line: write {key} in its [[line]] table");
                 section.report(&section.place(key), key, text);
@@ -423,6 +429,12 @@ impl<'n> Lines<'n> {
     }
 }
 
+/// `answer_ms`: what was measured, as `read --once` shows it.
+fn answer(section: &Section<'_, '_>) -> Option<Duration> {
+    let millis = section.number("answer_ms", 0..=10_000)?;
+    Some(Duration::from_millis(millis))
+}
+
 /// Everything of a line but its name.
 fn line(section: &Section<'_, '_>, names: &SerialNames) -> Option<LineConfig> {
     let serial = section.has("serial");
@@ -458,6 +470,7 @@ fn line(section: &Section<'_, '_>, names: &SerialNames) -> Option<LineConfig> {
         mode: mode.map_or(LineMode::Poll, Spanned::into_inner),
         pause: Duration::from_millis(pause),
         connect_delay: Duration::from_millis(delay),
+        answer: answer(section),
         ..LineConfig::new(endpoint?)
     })
 }
