@@ -104,6 +104,7 @@ async fn poll_checked(address: std::net::SocketAddr) -> f64 {
             registers: 125,
             bits: 2_000,
             gap: 31,
+            barriers: [].into(),
         };
         let map = RegisterMap::new("device", limits, (0..REGISTERS).map(value).collect());
         let mut reader = DeviceReader::new(link, 1, Duration::from_secs(5), map);

@@ -15,6 +15,7 @@ use crate::run::run;
 
 mod check;
 mod commission;
+mod config;
 mod enroll;
 mod failure;
 mod given_line;
@@ -30,6 +31,7 @@ mod verify;
 
 pub use check::CheckArgs;
 pub use commission::CommissionArgs;
+pub use config::{ConfigCommand, TemplateArgs};
 pub use enroll::EnrollArgs;
 pub use failure::{EXIT_FAILURE, EXIT_UNAVAILABLE, EXIT_USAGE, Failure};
 pub use given_line::GivenLine;
@@ -94,6 +96,9 @@ pub enum Command {
     /// Tag, place, serial number, ratio, range, seals, photos and the number on the display; the gateway
     /// must be running. Prints the signed sheet and keeps it with the photos beside the log.
     Commission(CommissionArgs),
+    /// Device templates, and a configuration to begin with.
+    #[command(subcommand)]
+    Config(ConfigCommand),
     /// Shows log, clock, buffer, delivery and the newest values, without disturbing the gateway.
     Status(StatusArgs),
     /// Reads the devices and shows every point with all that is known about it.
@@ -180,6 +185,7 @@ pub async fn execute(
         Command::Scan(args) => scan::execute(args, shutdown).await,
         Command::Probe(args) => probe::execute(&file, &args).await,
         Command::Commission(args) => commission::execute(&config()?, &args).await,
+        Command::Config(command) => config::execute(&command),
         Command::Status(args) => status::execute(&config()?, &args).await,
         Command::Read(args) => read::execute(&config()?, &args).await,
         Command::Restore => restore::execute(&config()?).await,

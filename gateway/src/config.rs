@@ -21,6 +21,7 @@ mod line;
 mod measurement;
 mod modbus;
 mod mqtt;
+mod of_template;
 mod order;
 mod point;
 mod problem;
@@ -35,13 +36,16 @@ pub use line::{Endpoint, LineConfig, LineMode, Parity, Rs485, SerialPort, TlsFil
 pub use measurement::{MESSAGE_STREAMS_FROM, MESSAGE_TICK_MS, polled_streams};
 pub use modbus::ModbusDevice;
 pub use mqtt::{MqttBroker, MqttTls};
-pub use point::PointConfig;
+pub use of_template::point_name;
+pub use point::{FromTemplate, PointConfig};
+pub(crate) use problem::did_you_mean;
 pub use problem::{Problem, Problems};
 use reader::{Reader, Section};
 pub use register::RegisterSpec;
 pub use serial_names::{NamedPort, SerialNames};
 pub use template::{
-    Barrier, FactoryLine, Register, StatusFlag, StatusWord, Template, TemplateLimits, TemplatePoint,
+    Barrier, FactoryLine, ModelLayout, PlacedModel, Register, StatusFlag, StatusWord, Template,
+    TemplateLimits, TemplatePoint, default_points, template_points,
 };
 pub use together::groups as read_together;
 
@@ -146,7 +150,8 @@ impl GatewayConfig {
         Ok(config)
     }
 
-    /// Checks a text; `file` names it in messages.
+    /// Checks a text; `file` names it in messages. Only templates of the site's own are read besides,
+    /// from the folder of `file`.
     ///
     /// # Errors
     /// Every mistake in the text.
@@ -162,8 +167,9 @@ impl GatewayConfig {
         let reader = Reader::new(text);
         let (table, errors) = DeTable::parse_recoverable(text);
         // After a syntax error the rest would be judged against a guess.
+        let folder = Path::new(file).parent().unwrap_or_else(|| Path::new(""));
         let config = if errors.is_empty() {
-            read(&Section::root(&reader, table.get_ref()), names)
+            read(&Section::root(&reader, table.get_ref()), names, folder)
         } else {
             for error in errors {
                 reader.report(&error.span().unwrap_or(0..0), "", error.message());
@@ -217,7 +223,11 @@ impl fmt::Display for FullPolicy {
     }
 }
 
-fn read(root: &Section<'_, '_>, serial_names: &SerialNames) -> Option<GatewayConfig> {
+fn read(
+    root: &Section<'_, '_>,
+    serial_names: &SerialNames,
+    folder: &Path,
+) -> Option<GatewayConfig> {
     let gateway = root.section("gateway");
     if gateway.is_none() && !root.has("gateway") {
         root.missing(
@@ -241,7 +251,7 @@ fn read(root: &Section<'_, '_>, serial_names: &SerialNames) -> Option<GatewayCon
     let modbus: Vec<_> = root
         .sections("modbus")
         .into_iter()
-        .map(|section| modbus::device(&section, &mut names, &mut lines))
+        .map(|section| modbus::device(&section, &mut names, &mut lines, folder))
         .collect();
     let mqtt: Vec<_> = root
         .sections("mqtt")

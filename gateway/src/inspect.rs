@@ -120,6 +120,15 @@ fn write_modbus(
             "  shares its line; when it is silent, a question to it costs the others up to {most} ms"
         )?;
     }
+    if let Some(template) = &device.template {
+        let hash = template.sha256.to_hex();
+        let short = hash.get(..12).unwrap_or_default();
+        writeln!(
+            out,
+            "  template {}: {}, SHA-256 {short}…",
+            template.name, template.title
+        )?;
+    }
     for id in polled_streams(config) {
         for block in blocks(table, index, device, id) {
             let plural = if block.span.is_bits() {
@@ -152,7 +161,7 @@ pub(crate) fn blocks(
         .iter()
         .map(|value| value.span)
         .collect();
-    plan(&spans, limits(device))
+    plan(&spans, &limits(device))
 }
 
 fn write_mqtt(out: &mut String, broker: &MqttBroker) -> std::fmt::Result {
@@ -208,9 +217,13 @@ fn write_point(out: &mut String, point: &PointConfig) -> std::fmt::Result {
         PointKind::Register => "register",
         PointKind::Instant => "instant",
     };
+    let from = point.from.as_ref().map_or_else(String::new, |from| {
+        let doubt = from.unverified.as_ref().map_or("", |_| ", unverified");
+        format!(" (from {}{doubt})", from.point)
+    });
     writeln!(
         out,
-        "  point {}: {place}, {} decimals of {}, {kind}",
+        "  point {}: {place}, {} decimals of {}, {kind}{from}",
         point.name, point.decimals, point.unit
     )
 }

@@ -63,6 +63,7 @@ pub mod scan;
 pub mod seal;
 mod sqlite;
 pub mod status;
+pub mod sunspec;
 pub mod templates;
 pub mod timeline;
 pub mod tls;

@@ -4,7 +4,11 @@
 //! limit and the hole between two values is not larger than reading it is worth. A value is never
 //! split: half of a 32-bit counter from before a carry and half from after it is a wrong number.
 
+use std::sync::Arc;
+
 use evidence::measurement::Table;
+
+use crate::config::Barrier;
 
 /// Where one value lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -18,7 +22,7 @@ pub struct Span {
 }
 
 /// What a device and its link allow.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// Most registers in one request.
     pub registers: u16,
@@ -27,6 +31,8 @@ pub struct Limits {
     /// Largest hole, in registers, that is read to save a request. Bits use 16 times as many: a
     /// register is as long on the wire as 16 bits.
     pub gap: u16,
+    /// Registers that no request may touch.
+    pub barriers: Arc<[Barrier]>,
 }
 
 /// One request and the values it answers.
@@ -59,12 +65,21 @@ impl Span {
 }
 
 impl Limits {
-    fn most(self, bits: bool) -> u32 {
+    fn most(&self, bits: bool) -> u32 {
         u32::from(if bits { self.bits } else { self.registers })
     }
 
-    fn hole(self, bits: bool) -> u32 {
+    fn hole(&self, bits: bool) -> u32 {
         u32::from(self.gap) * if bits { 16 } else { 1 }
+    }
+
+    /// Whether a request from `first` to before `end` would touch a barrier.
+    fn bars(&self, first: Span, end: u32) -> bool {
+        self.barriers.iter().any(|barrier| {
+            barrier.table == first.table
+                && first.address <= barrier.to
+                && u32::from(barrier.from) < end
+        })
     }
 }
 
@@ -74,7 +89,7 @@ impl Limits {
 /// reads the leftmost value still unread may as well begin at it and take every value it can reach.
 /// A single value above the limit (which the configuration refuses) gets a request of its own.
 #[must_use]
-pub fn plan(values: &[Span], limits: Limits) -> Vec<Block> {
+pub fn plan(values: &[Span], limits: &Limits) -> Vec<Block> {
     let mut order: Vec<(Span, usize)> = values.iter().copied().zip(0..).collect();
     order.sort_unstable();
     let mut blocks = Vec::new();
@@ -87,7 +102,9 @@ pub fn plan(values: &[Span], limits: Limits) -> Vec<Block> {
                 value.table == first.table && u32::from(value.address) <= end + limits.hole(bits);
             // In the same table `order` ascends, so the difference cannot be negative.
             let take = near
-                && (value == first || value.end() - u32::from(first.address) <= limits.most(bits));
+                && (value == first
+                    || value.end() - u32::from(first.address) <= limits.most(bits)
+                        && !limits.bars(first, end.max(value.end())));
             if take {
                 end = end.max(value.end());
                 taken.push(place);
@@ -105,15 +122,19 @@ pub fn plan(values: &[Span], limits: Limits) -> Vec<Block> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Limits, Span, plan};
+    use super::{Barrier, Limits, Span, plan};
     use evidence::measurement::Table;
     use proptest::prelude::{Strategy, prop_assert, prop_assert_eq, proptest};
+    use std::sync::Arc;
 
-    const TCP: Limits = Limits {
-        registers: 125,
-        bits: 2_000,
-        gap: 31,
-    };
+    fn tcp() -> Limits {
+        Limits {
+            registers: 125,
+            bits: 2_000,
+            gap: 31,
+            barriers: Arc::default(),
+        }
+    }
 
     fn holding(address: u16, count: u16) -> Span {
         Span {
@@ -125,15 +146,15 @@ mod tests {
 
     #[test]
     fn a_hole_is_read_when_that_is_cheaper_than_a_request() {
-        let joined = plan(&[holding(0, 2), holding(33, 2)], TCP);
+        let joined = plan(&[holding(0, 2), holding(33, 2)], &tcp());
         assert_eq!(joined.len(), 1);
         assert_eq!(joined[0].span, holding(0, 35));
-        assert_eq!(plan(&[holding(0, 2), holding(34, 2)], TCP).len(), 2);
+        assert_eq!(plan(&[holding(0, 2), holding(34, 2)], &tcp()).len(), 2);
     }
 
     #[test]
     fn a_value_at_the_limit_is_not_split() {
-        let blocks = plan(&[holding(0, 124), holding(124, 2)], TCP);
+        let blocks = plan(&[holding(0, 124), holding(124, 2)], &tcp());
         assert_eq!(
             blocks.iter().map(|block| block.span).collect::<Vec<_>>(),
             [holding(0, 124), holding(124, 2)]
@@ -147,14 +168,21 @@ mod tests {
             address: 0,
             count: 1,
         };
-        assert_eq!(plan(&[holding(0, 1), input], TCP).len(), 2);
-        assert_eq!(plan(&[holding(65_535, 1)], TCP)[0].span, holding(65_535, 1));
-        assert_eq!(plan(&[], TCP), []);
+        assert_eq!(plan(&[holding(0, 1), input], &tcp()).len(), 2);
+        assert_eq!(
+            plan(&[holding(65_535, 1)], &tcp())[0].span,
+            holding(65_535, 1)
+        );
+        assert_eq!(plan(&[], &tcp()), []);
     }
 
     /// The fewest requests by trying every way to split the sorted values into groups.
-    fn brute_force(values: &[Span], limits: Limits) -> usize {
+    fn brute_force(values: &[Span], limits: &Limits) -> usize {
         let feasible = |group: &[Span]| {
+            // What lies on a barrier (which the configuration refuses) has a request of its own.
+            if group.iter().all(|value| *value == group[0]) {
+                return true;
+            }
             let mut sorted = group.to_vec();
             sorted.sort_unstable();
             let mut end = u32::from(sorted[0].address);
@@ -165,6 +193,7 @@ mod tests {
                 end = end.max(value.end());
             }
             end - u32::from(sorted[0].address) <= u32::from(limits.registers)
+                && !limits.bars(sorted[0], end)
         };
         // Every assignment of values to at most `n` groups, in restricted growth form.
         fn assign(
@@ -201,28 +230,65 @@ mod tests {
         proptest::collection::vec(span, 1..most)
     }
 
+    fn barriers(far: u16) -> impl Strategy<Value = Vec<Barrier>> {
+        let barrier = (0..far, 0_u16..4).prop_map(|(from, more)| Barrier {
+            table: Table::Holding,
+            from,
+            to: from + more,
+        });
+        proptest::collection::vec(barrier, 0..4)
+    }
+
+    #[test]
+    fn a_barrier_parts_what_would_be_read_at_once() {
+        let limits = Limits {
+            barriers: [Barrier {
+                table: Table::Holding,
+                from: 2,
+                to: 2,
+            }]
+            .into(),
+            ..tcp()
+        };
+        assert_eq!(plan(&[holding(0, 2), holding(3, 2)], &limits).len(), 2);
+        assert_eq!(plan(&[holding(0, 2), holding(3, 2)], &tcp()).len(), 1);
+        let input = |address| Span {
+            table: Table::Input,
+            ..holding(address, 2)
+        };
+        assert_eq!(
+            plan(&[input(0), input(3)], &limits).len(),
+            1,
+            "of another table"
+        );
+    }
+
     proptest! {
         #[test]
         fn every_value_is_read_exactly_once_within_the_limits(
             values in spans(60, 2_000), registers in 4_u16..=125, gap in 0_u16..60,
+            barriers in barriers(2_000),
         ) {
-            let limits = Limits { registers, bits: 2_000, gap };
-            let blocks = plan(&values, limits);
+            let limits = Limits { registers, gap, barriers: barriers.into(), ..tcp() };
+            let blocks = plan(&values, &limits);
             let mut read: Vec<usize> = blocks.iter().flat_map(|block| block.values.clone()).collect();
             read.sort_unstable();
             prop_assert_eq!(read, (0..values.len()).collect::<Vec<_>>());
             for block in &blocks {
                 prop_assert!(block.span.count <= registers);
                 prop_assert!(block.values.iter().all(|&place| block.span.contains(values[place])));
+                let alone = block.values.iter().all(|&place| values[place] == block.span);
+                prop_assert!(alone || !limits.bars(block.span, block.span.end()));
             }
         }
 
         #[test]
         fn no_plan_by_hand_needs_fewer_requests(
             values in spans(8, 40), registers in 4_u16..12, gap in 0_u16..6,
+            barriers in barriers(40),
         ) {
-            let limits = Limits { registers, bits: 2_000, gap };
-            prop_assert_eq!(plan(&values, limits).len(), brute_force(&values, limits));
+            let limits = Limits { registers, gap, barriers: barriers.into(), ..tcp() };
+            prop_assert_eq!(plan(&values, &limits).len(), brute_force(&values, &limits));
         }
     }
 }

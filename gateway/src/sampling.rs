@@ -124,6 +124,7 @@ pub fn limits(device: &ModbusDevice) -> Limits {
         registers: device.max_registers,
         bits: device.max_bits,
         gap: device.max_gap,
+        barriers: device.barriers.as_slice().into(),
     }
 }
 

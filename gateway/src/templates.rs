@@ -6,6 +6,11 @@
 
 use crate::config::Template;
 
+pub mod listing;
+pub mod starter;
+
+pub use starter::{Place, SerialPlace, Wishes, starter};
+
 /// Name and text of the file `NAME.toml` of the folder.
 macro_rules! embed {
     ($name:literal) => {
@@ -45,16 +50,28 @@ pub const EMBEDDED: &[(&str, &str)] = &[
     embed!("wirenboard-mai6"),
 ];
 
-/// The text of an embedded template.
+/// The names, ascending.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    EMBEDDED.iter().map(|(name, _)| *name)
+}
+
+/// Every embedded template, ascending by name.
 #[must_use]
-pub fn text(name: &str) -> Option<&'static str> {
-    let found = EMBEDDED.iter().find(|(known, _)| *known == name);
-    found.map(|(_, text)| *text)
+pub fn all() -> Vec<Template> {
+    names().filter_map(find).collect()
 }
 
 /// An embedded template.
 #[must_use]
 pub fn find(name: &str) -> Option<Template> {
+    let (_, text) = EMBEDDED.iter().find(|(known, _)| *known == name)?;
     // Every embedded template is read by a test, so an error cannot come from a released program.
-    Template::parse(&format!("{name}.toml"), text(name)?).ok()
+    Template::parse(&format!("{name}.toml"), text).ok()
+}
+
+/// The name that a typing mistake most likely meant.
+#[must_use]
+pub fn meant(written: &str) -> Option<&'static str> {
+    let known: Vec<&'static str> = names().collect();
+    crate::config::did_you_mean(written, &known)
 }

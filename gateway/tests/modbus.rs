@@ -256,6 +256,7 @@ fn reader(link: &Link, unit: u8, timeout: Duration, addresses: &[u16]) -> Device
         registers: 125,
         bits: 2_000,
         gap: 31,
+        barriers: [].into(),
     };
     let values = (0..)
         .zip(addresses)

@@ -6,9 +6,10 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use evidence::hash::Hash;
 use evidence::measurement::{Device, MeasurementConfig, Point, Stream};
 
-use super::{GatewayConfig, PointConfig};
+use super::{GatewayConfig, ModbusDevice, PointConfig};
 
 /// The message stream of the first broker.
 pub const MESSAGE_STREAMS_FROM: u16 = 10_000;
@@ -52,7 +53,7 @@ impl GatewayConfig {
                 .map_or("modbus-tcp", |line| line.endpoint.protocol())
                 .to_owned(),
             unit_id: Some(device.unit_id),
-            template: None,
+            template: sealed_template(device),
             path: device.path.to_owned(),
         });
         let mqtt = self.mqtt.iter().map(|broker| Device {
@@ -117,4 +118,17 @@ fn sealed(
         max_step_per_s: point.max_step_per_s,
         stale_after_s: point.stale_after_s,
     }
+}
+
+/// The template as it is sealed: its name, with a word of doubt where a point relies on a register
+/// that nobody has confirmed, and the hash of its file.
+fn sealed_template(device: &ModbusDevice) -> Option<(String, Hash)> {
+    let template = device.template.as_ref()?;
+    let doubtful = device
+        .points
+        .iter()
+        .filter_map(|point| point.from.as_ref())
+        .any(|from| from.unverified.is_some());
+    let doubt = if doubtful { " (unverified)" } else { "" };
+    Some((format!("{}{doubt}", template.name), template.sha256))
 }

@@ -1,16 +1,19 @@
 //! `[[modbus]]`: the devices on the lines, and their points.
 
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-use evidence::value::Kind;
 use toml::Spanned;
 
 use super::address::AddressBase;
 use super::line::Lines;
+use super::of_template::Chosen;
 use super::order;
 use super::point::{self, PointConfig};
 use super::reader::Section;
 use super::register::{self, Defaults, Quantity};
+use super::template::{self, Barrier, PlacedModel, Template};
 use super::together;
 use super::{Names, PATHS};
 
@@ -35,6 +38,12 @@ pub struct ModbusDevice {
     pub max_gap: u16,
     /// What stands between the instrument and the gateway.
     pub path: &'static str,
+    /// Registers that no request may touch.
+    pub barriers: Vec<Barrier>,
+    /// What describes the device, if it is described by a template.
+    pub template: Option<Arc<Template>>,
+    /// Where the template's models stand in this device.
+    pub models: Vec<PlacedModel>,
     /// The points, in the order of the file.
     pub points: Vec<PointConfig>,
 }
@@ -50,6 +59,7 @@ pub(super) fn device(
     section: &Section<'_, '_>,
     names: &mut Names,
     lines: &mut Lines<'_>,
+    folder: &Path,
 ) -> Option<ModbusDevice> {
     let name = point::name(section);
     if let Some(name) = &name {
@@ -59,8 +69,9 @@ pub(super) fn device(
     let rtu = line
         .and_then(|line| lines.get(line))
         .is_some_and(|line| line.endpoint.is_rtu());
+    let chosen = Chosen::of(section, folder);
     let bases = [("pdu", AddressBase::Pdu), ("4x", AddressBase::Modicon)];
-    if !section.has("address_base") {
+    if !section.has("address_base") && !chosen.is_named() {
         section.missing(
             "address_base",
             "write \"pdu\" when addresses count from 0 as sent, or \"4x\" for 40001 as printed in many manuals",
@@ -68,43 +79,89 @@ pub(super) fn device(
     }
     let base = section
         .choice("address_base", "an address base", &bases)
-        .map(Spanned::into_inner);
+        .map(Spanned::into_inner)
+        .or(chosen.get().map(|template| template.address_base));
     let mut device = ModbusDevice {
         name: String::new(),
         line: 0,
-        unit_id: section.number_or("unit_id", 0..=255, 1),
+        unit_id: section.number_or(
+            "unit_id",
+            0..=255,
+            chosen.get().map_or(1, |template| template.default_unit_id),
+        ),
         address_base: base.unwrap_or(AddressBase::Pdu),
-        timeout: Duration::from_millis(section.number_or("timeout_ms", 10..=60_000, 1_000)),
-        max_registers: section.number_or("max_registers", 4..=125, 125),
-        max_bits: section.number_or("max_bits", 1..=2_000, 2_000),
-        max_gap: section.number_or("max_gap", 0..=121, if rtu { GAP_RTU } else { GAP_TCP }),
+        timeout: chosen.timeout(section),
+        max_registers: chosen.limit(
+            section,
+            "max_registers",
+            4..=125,
+            |limits| limits.max_registers,
+            125,
+        ),
+        max_bits: chosen.limit(
+            section,
+            "max_bits",
+            1..=2_000,
+            |limits| limits.max_bits,
+            2_000,
+        ),
+        max_gap: chosen.limit(
+            section,
+            "max_gap",
+            0..=121,
+            |limits| limits.max_gap,
+            if rtu { GAP_RTU } else { GAP_TCP },
+        ),
         path: section
             .choice("path", "a path", &PATHS)
             .map_or("meter", Spanned::into_inner),
+        barriers: template::barriers(section),
+        template: None,
+        models: Vec::new(),
         points: Vec::new(),
     };
     let points = section.sections("point");
-    if points.is_empty() {
+    let shown = name.as_ref().map_or("", |name| name.get_ref());
+    let by_default = chosen.default_points(section, shown, names);
+    if points.is_empty() && !section.has("points") {
         section.missing(
             "point",
-            "add a [[modbus.point]] table for each quantity to read",
+            if chosen.is_named() {
+                "add a [[modbus.point]] with from = \"…\" for each quantity to read, or points = \"default\""
+            } else {
+                "add a [[modbus.point]] table for each quantity to read"
+            },
         );
     }
     let defaults = Defaults {
         base,
         table: None,
-        order: order::of_device(section),
+        order: match chosen.get() {
+            Some(template) if !section.has("order") => template.order,
+            _ => order::of_device(section),
+        },
         quantity: Quantity::Measured,
     };
     // Without a base no address can be judged; the rest of the points is still checked.
-    let read: Vec<_> = points
+    let own = points.iter().filter_map(|below| {
+        let found = if below.has("from") {
+            chosen.point(below, names)
+        } else {
+            point(below, defaults, names)
+        };
+        found.map(|point| (below, point))
+    });
+    let mut read: Vec<(&Section<'_, '_>, PointConfig)> = by_default
         .into_iter()
-        .filter_map(|below| point(&below, defaults, names).map(|point| (below, point)))
+        .map(|point| (section, point))
+        .chain(own)
         .collect();
+    chosen.name_factors(&mut read);
     together::check(&read, &device);
     device.points = read.into_iter().map(|(_, point)| point).collect();
-    let shown = name.as_ref().map_or("", |name| name.get_ref());
+    chosen.complete(section, &mut device);
     if let Some(line) = line {
+        chosen.pause(section, lines.get(line));
         lines.unit(section, line, device.unit_id, shown);
     }
     section.finish();
@@ -118,10 +175,7 @@ fn point(section: &Section<'_, '_>, defaults: Defaults, names: &mut Names) -> Op
         names.point(section, &register.name, &section.place("name"));
     }
     let decimals = register.as_ref().map(|register| register.decimals);
-    let text = register
-        .as_ref()
-        .is_some_and(|register| register.format.kind == Kind::Text);
-    let plausible = if text {
+    let plausible = if register::is_text(section) {
         Some(point::of_text(section))
     } else {
         point::plausible(section, decimals)
@@ -132,7 +186,7 @@ fn point(section: &Section<'_, '_>, defaults: Defaults, names: &mut Names) -> Op
 }
 
 /// Whole seconds that divide an hour, so that no segment crosses one.
-fn interval(section: &Section<'_, '_>) -> Option<u16> {
+pub(super) fn interval(section: &Section<'_, '_>) -> Option<u16> {
     if !section.has("interval_s") {
         return Some(1);
     }

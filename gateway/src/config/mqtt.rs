@@ -223,6 +223,7 @@ fn message_point(
         max_step_per_s: plausible.max_step_per_s,
         interval_s: None,
         stale_after_s: Some(stale?),
+        from: None,
     })
 }
 

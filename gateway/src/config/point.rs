@@ -45,6 +45,17 @@ pub struct PointConfig {
     pub interval_s: Option<u16>,
     /// Seconds a message's value holds at most; `None` for polled points.
     pub stale_after_s: Option<u32>,
+    /// The point of the device's template that states its register, if one does.
+    pub from: Option<FromTemplate>,
+}
+
+/// What a point owes to its device's template.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FromTemplate {
+    /// The point's name in the template; of a model `103.W`.
+    pub point: String,
+    /// Why its register is not confirmed.
+    pub unverified: Option<String>,
 }
 
 impl PointConfig {
@@ -67,6 +78,7 @@ impl PointConfig {
             max_step_per_s: plausible.max_step_per_s,
             interval_s: Some(interval_s),
             stale_after_s: None,
+            from: None,
         }
     }
 }
@@ -80,7 +92,7 @@ pub(super) struct Plausible {
 }
 
 /// The kinds of points.
-pub(super) const KINDS: [(&str, PointKind); 2] = [
+const KINDS: [(&str, PointKind); 2] = [
     ("register", PointKind::Register),
     ("instant", PointKind::Instant),
 ];
@@ -107,8 +119,34 @@ pub(super) fn unit(section: &Section<'_, '_>) -> Option<&'static str> {
     known
 }
 
+/// What is plausible of a quantity.
+#[derive(Default)]
+pub(super) struct Bounds {
+    min: Option<Decimal>,
+    max: Option<Decimal>,
+    max_step_per_s: Option<Decimal>,
+}
+
+impl Bounds {
+    pub(super) fn of_kind(self, kind: PointKind) -> Plausible {
+        Plausible {
+            kind,
+            min: self.min,
+            max: self.max,
+            max_step_per_s: self.max_step_per_s,
+        }
+    }
+}
+
 /// Reads `kind`, `min`, `max` and `max_step_per_s`; the bounds must lie on the grid of `decimals`.
 pub(super) fn plausible(section: &Section<'_, '_>, decimals: Option<u8>) -> Option<Plausible> {
+    let kind = kind(section);
+    let bounds = bounds(section, decimals);
+    Some(bounds.of_kind(kind?))
+}
+
+/// Reads `kind`, which must be there.
+pub(super) fn kind(section: &Section<'_, '_>) -> Option<PointKind> {
     if !section.has("kind") {
         section.missing(
             "kind",
@@ -116,6 +154,11 @@ pub(super) fn plausible(section: &Section<'_, '_>, decimals: Option<u8>) -> Opti
         );
     }
     let kind = section.choice("kind", "a kind of point", &KINDS);
+    kind.map(Spanned::into_inner)
+}
+
+/// Reads `min`, `max` and `max_step_per_s`.
+pub(super) fn bounds(section: &Section<'_, '_>, decimals: Option<u8>) -> Bounds {
     let (min, max) = (section.decimal("min"), section.decimal("max"));
     let step = section.decimal("max_step_per_s");
     if let (Some(min), Some(max)) = (&min, &max)
@@ -135,12 +178,11 @@ pub(super) fn plausible(section: &Section<'_, '_>, decimals: Option<u8>) -> Opti
             on_grid(section, key, value.as_ref(), decimals);
         }
     }
-    Some(Plausible {
-        kind: kind?.into_inner(),
+    Bounds {
         min: min.map(Spanned::into_inner),
         max: max.map(Spanned::into_inner),
         max_step_per_s: step.map(Spanned::into_inner),
-    })
+    }
 }
 
 /// A text point is a momentary value and has neither bounds nor a rating.

@@ -45,7 +45,7 @@ impl std::error::Error for Problems {}
 /// Returns the candidate that a typing mistake most likely meant.
 ///
 /// Case is ignored at first (`kwh` means `kWh`); at most a third of the letters may differ.
-pub(super) fn did_you_mean<'c>(written: &str, candidates: &[&'c str]) -> Option<&'c str> {
+pub(crate) fn did_you_mean<'c>(written: &str, candidates: &[&'c str]) -> Option<&'c str> {
     let lower = written.to_lowercase();
     let distance = |candidate: &str| strsim::damerau_levenshtein(&lower, &candidate.to_lowercase());
     let allowed = (written.chars().count() / 3).max(1);

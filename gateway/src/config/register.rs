@@ -191,6 +191,12 @@ fn place(
     }
 }
 
+/// Whether a table describes a text, with or without mistakes in the rest of it.
+pub(super) fn is_text(section: &Section<'_, '_>) -> bool {
+    let kind = section.text("type");
+    kind.is_some_and(|kind| kind.get_ref() == "text")
+}
+
 /// What a point with a scale factor must be: a whole number without a scale of its own.
 fn takes_scale_factor(section: &Section<'_, '_>, format: Format) {
     if !format.takes_scale_factor() {

@@ -8,6 +8,7 @@
 //! Not promised: that a template is right. `verification` says how far it was checked, and the SHA-256
 //! of the file's bytes is sealed with every device that uses it.
 
+use std::path::Path;
 use std::time::Duration;
 
 use evidence::hash::{Hash, sha256};
@@ -20,7 +21,11 @@ use super::address::AddressBase;
 use super::problem::Problems;
 use super::reader::{Reader, Section};
 use super::register::{self, Defaults, Quantity, RegisterSpec, TABLES};
-use super::{order, point};
+use super::{ConfigError, order, point};
+
+pub(super) mod model;
+
+pub use model::{ModelLayout, PlacedModel, default_points, points as template_points};
 
 /// A device's description, checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +44,10 @@ pub struct Template {
     pub unverified: Option<String>,
     /// The SHA-256 of the file's bytes.
     pub sha256: Hash,
+    /// How the maker writes addresses.
+    pub address_base: AddressBase,
+    /// The order of values of several registers that state none.
+    pub order: Order,
     /// The unit id the device leaves the factory with.
     pub default_unit_id: u8,
     /// Its factory settings on a serial line, if it has one.
@@ -57,6 +66,8 @@ pub struct Template {
     pub status: Vec<StatusWord>,
     /// Registers that no request may touch.
     pub barriers: Vec<Barrier>,
+    /// Parts that stand elsewhere in every device.
+    pub models: Vec<ModelLayout>,
 }
 
 /// Serial settings ex works.
@@ -149,6 +160,24 @@ const QUALITIES: [(&str, &str); 2] = [
 ];
 
 impl Template {
+    /// Reads and checks a file.
+    ///
+    /// # Errors
+    /// [`ConfigError`]: the file cannot be read, or every mistake in it.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable {
+            path: path.to_owned(),
+            source,
+        })?;
+        Ok(Self::parse(&path.display().to_string(), &text)?)
+    }
+
+    /// The layout of a model.
+    #[must_use]
+    pub fn layout(&self, id: u16) -> Option<&ModelLayout> {
+        self.models.iter().find(|layout| layout.ids.contains(&id))
+    }
+
     /// Checks a template's text; `file` names it in messages.
     ///
     /// # Errors
@@ -203,14 +232,19 @@ fn read(root: &Section<'_, '_>, text: &str) -> Option<Template> {
     }
     // Without a head the registers are still checked, as far as that goes.
     let defaults = head.as_ref().map_or(NOTHING, defaults);
-    let template = head.and_then(|section| head_of(&section, text));
+    let template = head.and_then(|section| head_of(&section, text, defaults));
     let mut names = Vec::new();
     let points: Vec<_> = root
         .sections("point")
         .into_iter()
         .map(|section| point_of(&section, defaults, &mut names))
         .collect();
-    if points.is_empty() && !root.has("point") {
+    let models: Vec<_> = root
+        .sections("model")
+        .into_iter()
+        .map(|section| model::layout(&section, defaults))
+        .collect();
+    if !root.has("point") && !root.has("model") {
         root.missing("point", "add a [[point]] for each quantity of the device");
     }
     let plain = Defaults {
@@ -224,18 +258,15 @@ fn read(root: &Section<'_, '_>, text: &str) -> Option<Template> {
         .into_iter()
         .map(|section| status(&section, plain))
         .collect();
-    let barriers: Vec<_> = root
-        .sections("barrier")
-        .into_iter()
-        .map(|section| barrier(&section))
-        .collect();
+    let barriers = barriers(root);
     root.finish();
     Some(Template {
         points: points.into_iter().collect::<Option<_>>()?,
         identity: identity?,
         settings: settings?,
         status: status.into_iter().collect::<Option<_>>()?,
-        barriers: barriers.into_iter().collect::<Option<_>>()?,
+        barriers,
+        models: models.into_iter().collect::<Option<_>>()?,
         ..template?
     })
 }
@@ -270,7 +301,11 @@ fn defaults(section: &Section<'_, '_>) -> Defaults {
 }
 
 /// `[template]`, without the registers.
-fn head_of(section: &Section<'_, '_>, text: &str) -> Option<Template> {
+fn head_of(
+    section: &Section<'_, '_>,
+    text: &str,
+    Defaults { base, order, .. }: Defaults,
+) -> Option<Template> {
     let required = |key, remedy: &str| {
         let text = section.required_text(key, remedy);
         text.map(Spanned::into_inner)
@@ -314,6 +349,8 @@ fn head_of(section: &Section<'_, '_>, text: &str) -> Option<Template> {
         source: source?,
         unverified,
         sha256: sha256(text.as_bytes()),
+        address_base: base?,
+        order,
         default_unit_id,
         line,
         tcp_port,
@@ -323,6 +360,7 @@ fn head_of(section: &Section<'_, '_>, text: &str) -> Option<Template> {
         settings: Vec::new(),
         status: Vec::new(),
         barriers: Vec::new(),
+        models: Vec::new(),
     })
 }
 
@@ -392,18 +430,16 @@ fn point_of(
 ) -> Option<TemplatePoint> {
     let register = described(section, defaults);
     unique(section, register.as_ref(), names);
-    if !section.has("kind") {
-        section.missing(
-            "kind",
-            "write \"register\" for a totaliser or \"instant\" for a momentary value",
-        );
-    }
-    let kind = section.choice("kind", "a kind of point", &point::KINDS);
+    let kind = if register::is_text(section) {
+        Some(PointKind::Instant)
+    } else {
+        point::kind(section)
+    };
     let default = section.flag("default").unwrap_or(false);
     section.finish();
     Some(TemplatePoint {
         register: register?,
-        kind: kind?.into_inner(),
+        kind: kind?,
         default,
     })
 }
@@ -479,6 +515,12 @@ fn flag(section: &Section<'_, '_>) -> Option<StatusFlag> {
         means: means?.into_inner(),
         quality: quality.map(Spanned::into_inner),
     })
+}
+
+/// Reads the `[[barrier]]` tables of a template or a device.
+pub(super) fn barriers(section: &Section<'_, '_>) -> Vec<Barrier> {
+    let tables = section.sections("barrier");
+    tables.iter().filter_map(barrier).collect()
 }
 
 fn barrier(section: &Section<'_, '_>) -> Option<Barrier> {

@@ -38,7 +38,7 @@ pub fn groups(points: &[PointConfig]) -> Vec<usize> {
 }
 
 /// Checks the scale factors and labels of a device's points; `points` come with their tables.
-pub(super) fn check(points: &[(Section<'_, '_>, PointConfig)], device: &ModbusDevice) {
+pub(super) fn check(points: &[(&Section<'_, '_>, PointConfig)], device: &ModbusDevice) {
     for (section, point) in points {
         if let Some(name) = &point.scale_from
             && let Err(text) = scale_factor(point, name, points)
@@ -72,7 +72,7 @@ pub(super) fn check(points: &[(Section<'_, '_>, PointConfig)], device: &ModbusDe
 fn scale_factor(
     point: &PointConfig,
     name: &str,
-    points: &[(Section<'_, '_>, PointConfig)],
+    points: &[(&Section<'_, '_>, PointConfig)],
 ) -> Result<(), String> {
     let Some((_, factor)) = points.iter().find(|(_, point)| point.name == *name) else {
         let names: Vec<&str> = points

@@ -83,7 +83,7 @@ impl RegisterMap {
             blocks: vec![whole.clone()],
             whole,
         };
-        let groups = plan(&spans, limits).into_iter().map(group).collect();
+        let groups = plan(&spans, &limits).into_iter().map(group).collect();
         let verdicts = vec![Verdict::Unknown; values.len()];
         Self {
             device: device.to_owned(),
@@ -230,9 +230,9 @@ impl RegisterMap {
         let spans: Vec<Span> = found.map(|value| value.span).collect();
         let mut blocks = plan(
             &spans,
-            Limits {
+            &Limits {
                 gap: 0,
-                ..self.limits
+                ..self.limits.clone()
             },
         );
         for block in &mut blocks {
