@@ -12,8 +12,11 @@ use std::time::Duration;
 use evidence::measurement::MeasurementConfig;
 use serde::Serialize;
 
-use crate::config::{Endpoint, GatewayConfig, LineConfig, LineMode, ModbusDevice, polled_streams};
+use crate::config::{
+    Barrier, Endpoint, GatewayConfig, LineConfig, LineMode, ModbusDevice, polled_streams,
+};
 use crate::inspect::blocks;
+use crate::modbus::outcome::describe;
 use crate::plan::{Block, Span};
 use crate::sampling::{margin, values};
 
@@ -89,6 +92,8 @@ pub struct DeviceBudget {
     pub max_bits: u16,
     /// Largest hole that is read to save a request, in registers.
     pub max_gap: u16,
+    /// Registers that no request touches.
+    pub barriers: Vec<String>,
     /// Its requests, by interval and address.
     pub requests: Vec<RequestCost>,
 }
@@ -228,9 +233,19 @@ impl DeviceBudget {
             max_registers: device.max_registers,
             max_bits: device.max_bits,
             max_gap: device.max_gap,
+            barriers: device.barriers.iter().map(barrier).collect(),
             requests: requests.collect(),
         }
     }
+}
+
+fn barrier(barrier: &Barrier) -> String {
+    let count = barrier.to.saturating_sub(barrier.from).saturating_add(1);
+    describe(Span {
+        table: barrier.table,
+        address: barrier.from,
+        count,
+    })
 }
 
 impl RequestCost {

@@ -12,9 +12,11 @@ use ring::rand::SecureRandom;
 use serde::Serialize;
 
 use crate::columns::{Side, align, paragraph};
-use crate::config::{Endpoint, GatewayConfig};
+use crate::config::{Endpoint, GatewayConfig, LineConfig, LineMode, ModbusDevice};
+use crate::inquiry::Inquiry;
 use crate::mqtt::MqttError;
 use crate::read_once::{Row, read_once};
+use crate::scan::identify;
 
 /// What was found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -68,7 +70,11 @@ pub async fn look(
             device: device.name.clone(),
             place: format!("{}, unit {}", line.endpoint, device.unit_id),
             answered,
-            identity: Vec::new(),
+            identity: if answered {
+                identity(line, device).await
+            } else {
+                Vec::new()
+            },
             points,
         });
     }
@@ -158,6 +164,25 @@ async fn same_places(config: &GatewayConfig) -> Vec<String> {
         }
     }
     found
+}
+
+/// What the identity registers of the device's template hold.
+async fn identity(line: &LineConfig, device: &ModbusDevice) -> Vec<String> {
+    if line.mode == LineMode::Listen {
+        return Vec::new();
+    }
+    let inquiry = Inquiry::on(line, device.timeout);
+    let mut told = Vec::new();
+    let registers = device
+        .template
+        .iter()
+        .flat_map(|template| &template.identity);
+    for spec in registers.map(|register| &register.spec) {
+        if let Some(value) = identify::read(&inquiry, device.unit_id, spec).await {
+            told.push(format!("{} {value}", spec.name));
+        }
+    }
+    told
 }
 
 /// The result for people.

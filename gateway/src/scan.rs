@@ -9,15 +9,16 @@ use std::time::Duration;
 use evidence::measurement::Table;
 use serde::Serialize;
 
-use crate::config::LineConfig;
+use crate::config::{Endpoint, LineConfig, Parity};
 use crate::inquiry::Inquiry;
 use crate::plan::Span;
+use crate::sunspec::Map;
 
 pub mod identify;
 mod network;
 mod serial;
 
-pub use identify::{Likeness, SunSpec};
+pub use identify::Likeness;
 pub use network::{Hosts, network};
 pub use serial::{Port, serial};
 
@@ -48,6 +49,8 @@ pub struct Report {
 pub struct Found {
     /// The line as a message names it: `/dev/ttyUSB0, RTU 9600 8N1`.
     pub line: String,
+    /// The line and the unit as the other commands take them: `--port … --baud 9600 … --unit 1`.
+    pub options: String,
     /// Its unit id.
     pub unit_id: u8,
     /// How it proved to be alive.
@@ -55,7 +58,7 @@ pub struct Found {
     /// How long it took to answer, in milliseconds.
     pub answered_in_ms: u64,
     /// What it says of itself by SunSpec.
-    pub sunspec: Option<SunSpec>,
+    pub sunspec: Option<Map>,
     /// The templates whose registers it has, the likeliest first.
     pub like: Vec<Likeness>,
 }
@@ -137,6 +140,7 @@ async fn found(
 ) -> Found {
     Found {
         line: place.endpoint.to_string(),
+        options: format!("{} --unit {unit}", options(&place.endpoint)),
         unit_id: unit,
         proof,
         answered_in_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
@@ -148,4 +152,27 @@ async fn found(
 /// The unit ids to ask, for [`Extent::Quick`]: where devices leave the factory.
 fn quick_units() -> impl Iterator<Item = u8> {
     (1..=10).chain([247])
+}
+
+/// An endpoint in the options of `probe` and `config template`; those that stand for the usual are left
+/// out.
+fn options(endpoint: &Endpoint) -> String {
+    match endpoint {
+        Endpoint::Tcp { host, port } | Endpoint::Tls { host, port, .. } => {
+            format!("--host {host}:{port}")
+        }
+        Endpoint::RtuOverTcp { host, port } => format!("--host {host}:{port} --rtu-over-tcp"),
+        Endpoint::Serial(port) => {
+            let mut text = format!("--port {} --baud {}", port.path.display(), port.baud);
+            match port.parity {
+                Parity::None => {}
+                Parity::Even => text.push_str(" --parity even"),
+                Parity::Odd => text.push_str(" --parity odd"),
+            }
+            if port.stop_bits != 1 {
+                text.push_str(&format!(" --stop-bits {}", port.stop_bits));
+            }
+            text
+        }
+    }
 }

@@ -210,7 +210,8 @@ fn every_toml_block_and_file_parses() {
         }
     }
     for (path, text) in with_extension(&["toml"]) {
-        let parsed = text.parse::<toml::Table>();
+        // As the programs read it: a sentinel of 64 bits is larger than the integers of `toml::Table`.
+        let parsed = toml::de::DeTable::parse(&text);
         assert!(parsed.is_ok(), "{}: {}", shown(&path), parsed.unwrap_err());
     }
 }

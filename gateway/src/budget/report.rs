@@ -72,6 +72,7 @@ fn write_device(out: &mut String, device: &DeviceBudget) -> std::fmt::Result {
         unit_id,
         max_registers,
         max_gap,
+        barriers,
         ..
     } = device;
     let about = format!(
@@ -79,6 +80,9 @@ fn write_device(out: &mut String, device: &DeviceBudget) -> std::fmt::Result {
     );
     writeln!(out)?;
     out.push_str(&paragraph(&about, 2));
+    for barrier in barriers {
+        writeln!(out, "    never read: {barrier}")?;
+    }
     let head = ["every", "sent as", "in manuals", "count", "holes", "ms"].map(str::to_owned);
     let mut rows = vec![head.to_vec()];
     rows.extend(device.requests.iter().map(request));

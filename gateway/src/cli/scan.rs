@@ -184,6 +184,7 @@ fn told(report: &Report) -> String {
 fn write_found(out: &mut String, found: &Found) -> std::fmt::Result {
     let Found {
         line,
+        options,
         unit_id,
         proof,
         answered_in_ms,
@@ -192,17 +193,22 @@ fn write_found(out: &mut String, found: &Found) -> std::fmt::Result {
     } = found;
     writeln!(out, "unit {unit_id} at {line}")?;
     writeln!(out, "  {proof} after {answered_in_ms} ms")?;
-    if let Some(says) = sunspec {
-        let models: Vec<String> = says.models.iter().map(u16::to_string).collect();
-        writeln!(
-            out,
-            "  SunSpec at {}: {} {}, serial {}, models {}",
-            says.base,
+    if let Some(map) = sunspec {
+        let models: Vec<String> = map
+            .models
+            .iter()
+            .map(|model| model.id.to_string())
+            .collect();
+        let says = &map.common;
+        let said = format!(
+            "SunSpec at {}: {} {}, serial {}, models {}",
+            map.base,
             says.manufacturer,
             says.model,
             says.serial_number,
             models.join(" ")
-        )?;
+        );
+        out.push_str(&paragraph(&said, 2));
     }
     for like in like {
         writeln!(
@@ -212,10 +218,19 @@ fn write_found(out: &mut String, found: &Found) -> std::fmt::Result {
             like.identity.join(", ")
         )?;
     }
-    if like.is_empty() && sunspec.is_none() {
-        writeln!(out, "  like no known template; `probe` shows its registers")?;
+    // To be copied, so in one line however long.
+    match like.first() {
+        Some(like) => writeln!(
+            out,
+            "  Next: fieldseal-gateway config template {} {options} --origin HOST/NAME",
+            like.template
+        ),
+        None if sunspec.is_some() => writeln!(
+            out,
+            "  Next: fieldseal-gateway config template sunspec {options} --origin HOST/NAME"
+        ),
+        None => writeln!(out, "  Its registers: fieldseal-gateway probe {options}"),
     }
-    Ok(())
 }
 
 /// The progress line: rewritten in place on a terminal, a line every ten seconds elsewhere.

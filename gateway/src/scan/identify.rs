@@ -1,30 +1,16 @@
 //! What a device says of itself.
 
 use evidence::decimal::format_mantissa;
-use evidence::measurement::{Point, PointKind, Table};
+use evidence::measurement::{Point, PointKind};
 use evidence::value::{Decoder, Format, Kind};
 use serde::Serialize;
 
 use crate::config::{RegisterSpec, Template};
-use crate::inquiry::Inquiry;
+use crate::inquiry::{Inquiry, Unanswered};
 use crate::plan::Span;
 use crate::sampling::span;
+use crate::sunspec::{Map, discover};
 use crate::templates;
-
-/// What the common model of a SunSpec device says.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct SunSpec {
-    /// Where its map begins, PDU address.
-    pub base: u16,
-    /// The maker.
-    pub manufacturer: String,
-    /// The type.
-    pub model: String,
-    /// The serial number.
-    pub serial_number: String,
-    /// The models of its map.
-    pub models: Vec<u16>,
-}
 
 /// A template whose identity registers a device has.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -35,60 +21,14 @@ pub struct Likeness {
     pub identity: Vec<String>,
 }
 
-/// Where a SunSpec map may begin.
-const BASES: [u16; 3] = [40_000, 50_000, 0];
-
-/// `SunS`.
-const MARK: [u16; 2] = [0x5375, 0x6E53];
-
-/// More models than this has no device.
-const MOST_MODELS: usize = 64;
-
-/// Reads the common model, if the device has a SunSpec map.
-pub async fn sunspec(line: &Inquiry, unit: u8) -> Option<SunSpec> {
-    for base in BASES {
-        if holding(line, unit, base, 2).await.as_deref() == Some(&MARK) {
-            return common(line, unit, base).await;
-        }
-    }
-    None
-}
-
-async fn common(line: &Inquiry, unit: u8, base: u16) -> Option<SunSpec> {
-    let words = holding(line, unit, base.checked_add(2)?, 66).await?;
-    let text = |from: usize, count: usize| {
-        let bytes = words.get(from..from + count).unwrap_or_default();
-        let bytes: Vec<u8> = bytes.iter().flat_map(|word| word.to_be_bytes()).collect();
-        let text = String::from_utf8_lossy(&bytes);
-        let printable = text.chars().filter(|letter| !letter.is_control());
-        printable.collect::<String>().trim().to_owned()
+/// Reads the map of a SunSpec device; `None` if it has none or stops answering.
+pub async fn sunspec(line: &Inquiry, unit: u8) -> Option<Map> {
+    let read = async |span: Span| match line.read(unit, span).await {
+        Ok((words, _)) => Ok(Some(words)),
+        Err(Unanswered::Refused(_)) => Ok(None),
+        Err(why) => Err(why),
     };
-    let mut found = SunSpec {
-        base,
-        manufacturer: text(2, 16),
-        model: text(18, 16),
-        serial_number: text(50, 16),
-        models: Vec::new(),
-    };
-    let mut at = base + 2;
-    while found.models.len() < MOST_MODELS {
-        let Some([id, length]) = holding(line, unit, at, 2)
-            .await
-            .as_deref()
-            .and_then(|words| <[u16; 2]>::try_from(words).ok())
-        else {
-            break;
-        };
-        if id == u16::MAX {
-            break;
-        }
-        found.models.push(id);
-        let Some(next) = length.checked_add(2).and_then(|step| at.checked_add(step)) else {
-            break;
-        };
-        at = next;
-    }
-    Some(found)
+    discover(read).await.ok().flatten()
 }
 
 /// The embedded templates whose identity and default registers the device has, with numbers that can
@@ -168,13 +108,4 @@ pub async fn read(line: &Inquiry, unit: u8, spec: &RegisterSpec) -> Option<Strin
     };
     let mantissa = Decoder::new(&point).value(raw).ok()?;
     Some(format_mantissa(i128::from(mantissa), spec.decimals))
-}
-
-async fn holding(line: &Inquiry, unit: u8, address: u16, count: u16) -> Option<Vec<u16>> {
-    let span = Span {
-        table: Table::Holding,
-        address,
-        count,
-    };
-    line.read(unit, span).await.ok().map(|(words, _)| words)
 }
