@@ -300,7 +300,7 @@ fn general(section: &Section<'_, '_>) -> Option<(Origin, PathBuf, u32, u32)> {
             .map_err(|error| section.report(&text.span(), "origin", error.to_string()))
             .ok()
     });
-    let remedy = "write where the log is kept, e.g. data_dir = \"/var/lib/fieldseal\"";
+    let remedy = "write where the log is kept, e.g. data_dir = \"/var/lib/fieldseal-gateway\"";
     let data_dir = section.required_text("data_dir", remedy);
     let segment_s: u32 = section.number_or("segment_s", 10..=300, 60);
     if !3_600_u32.is_multiple_of(segment_s) {

@@ -201,7 +201,13 @@ pub async fn of_dir(config: &GatewayConfig) -> Result<Status, StatusError> {
     let identity = Identity::open(&config.data_dir, &config.origin)?;
     let running = is_running(&config.data_dir);
     if running && let Some(status) = read(&config.data_dir)? {
-        return Ok(Status { running, ..status });
+        // The file is seconds old; an enrolment shows at once.
+        let enrolment = enrolment_word(&config.data_dir);
+        return Ok(Status {
+            running,
+            enrolment,
+            ..status
+        });
     }
     let last = read(&config.data_dir)?;
     let log_dir = config.data_dir.join("log");

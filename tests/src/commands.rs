@@ -28,7 +28,8 @@ fn accepts<P: Parser>(words: &[String]) -> Result<(), String> {
     }
 }
 
-/// Splits at spaces outside double quotes and drops a comment, as far as our documents need.
+/// Splits at spaces outside double quotes and ends at a comment, a pipe or a redirection, as far as our
+/// documents need.
 fn split(line: &str) -> Result<Vec<String>, String> {
     let mut words = Vec::new();
     let mut word: Option<String> = None;
@@ -40,7 +41,7 @@ fn split(line: &str) -> Result<Vec<String>, String> {
                 word.get_or_insert_default();
             }
             c if c.is_whitespace() && !quoted => words.extend(word.take()),
-            '#' if !quoted && word.is_none() => break,
+            '#' | '|' | '>' if !quoted && word.is_none() => break,
             c => word.get_or_insert_default().push(c),
         }
     }
@@ -59,6 +60,8 @@ mod tests {
     fn words_keep_their_quotes_together_and_comments_go() {
         let words = split("a --b \"c d\" '#e' f#g # h").unwrap();
         assert_eq!(words, ["a", "--b", "c d", "'#e'", "f#g"]);
+        assert_eq!(split("a b | sudo tee c").unwrap(), ["a", "b"]);
+        assert_eq!(split("a -> b > c").unwrap(), ["a", "->", "b"]);
         assert!(split("a \"b").is_err());
     }
 

@@ -115,7 +115,7 @@ fn write(
         );
         writeln!(out, "origin = \"{}\"", wishes.origin)?;
         comment(out, "The log, its keys and its state.");
-        writeln!(out, "data_dir = \"/var/lib/fieldseal\"\n")?;
+        writeln!(out, "data_dir = \"/var/lib/fieldseal-gateway\"\n")?;
     }
     let device = wishes
         .device
