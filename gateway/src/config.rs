@@ -18,6 +18,7 @@ use crate::clock::TimeSource;
 mod address;
 mod kind;
 mod line;
+mod lines;
 mod measurement;
 mod modbus;
 mod mqtt;
@@ -244,7 +245,7 @@ fn read(
         .section("clock")
         .map_or(TimeSource::Auto, |section| clock(&section));
     let mut names = Names::default();
-    let mut lines = line::Lines::new(serial_names);
+    let mut lines = lines::Lines::new(serial_names);
     for section in root.sections("line") {
         lines.read(&section);
     }

@@ -250,9 +250,9 @@ mod tests {
         let example = include_str!("../examples/gateway.toml");
         let text = super::report(&GatewayConfig::parse("gateway.toml", example).unwrap());
         for expected in [
-            "9 points of 2 Modbus devices and 1 brokers",
+            "10 points of 3 Modbus devices and 1 brokers",
             "Stream 1: 6 points every 1 s in 3 requests",
-            "Stream 10: 1 points every 10 s in 1 requests",
+            "Stream 10: 2 points every 10 s in 2 requests",
             "every 1 s: holding 100-111 (4x00101-4x00112), 12 registers, 2 values",
             "every 1 s: holding 0-19 (4x00001-4x00020), 20 registers, 3 values",
             "every 1 s: discrete 0 (1x00001), 1 bits, 1 values",

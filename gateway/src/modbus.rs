@@ -15,6 +15,7 @@
 pub mod backoff;
 pub mod connection;
 pub mod device;
+pub mod failure;
 pub mod frame;
 pub mod link;
 pub mod mbap;
@@ -26,6 +27,6 @@ pub mod serial;
 mod turn;
 mod wire;
 
-pub use connection::Failure;
+pub use failure::Failure;
 pub use link::{Link, LinkOptions};
 pub use wire::{Opener, Stream};

@@ -298,16 +298,59 @@ async fn a_hole_in_the_register_map_is_found_once_remembered_and_costs_the_other
             }
         }
     };
-    // The tick that finds it out already has every other value: one refusal, six single requests.
+    // The tick that finds it out already has every other value: one refusal, then the declared
+    // registers by themselves.
     good(&device.read(Instant::now() + PATIENCE).await);
-    assert_eq!(server.requests().len(), 7);
+    let parts = [(1, 1, 2), (1, 5, 1), (1, 9, 1), (1, 14, 2)];
+    assert_eq!(server.requests(), [&[(1, 1, 15)], &parts[..]].concat());
     // From then on: declared registers joined, the hole not asked for.
     good(&device.read(Instant::now() + PATIENCE).await);
     assert_eq!(server.requests(), [(1, 1, 2), (1, 9, 1), (1, 14, 2)]);
 }
 
 #[tokio::test]
-async fn a_device_that_refuses_long_requests_ends_up_with_one_request_per_value() {
+async fn one_hole_among_many_values_is_found_by_halves() {
+    let server = Scripted::start().await;
+    server.remove(41);
+    let link = link(server.port, None);
+    let addresses: Vec<u16> = (0..64).collect();
+    let mut device = reader(&link, 1, PATIENCE, &addresses);
+    for requests in [13, 2, 2] {
+        let outcomes = device.read(Instant::now() + PATIENCE).await;
+        for (outcome, address) in outcomes.iter().zip(&addresses) {
+            match &outcome.result {
+                Ok(raw) => assert_eq!(*raw, i64::from(server.register(1, *address))),
+                Err(absence) => {
+                    assert_eq!((*address, absence.quality), (41, Quality::ILLEGAL_ADDRESS));
+                }
+            }
+        }
+        // Six times in halves, then what lies below the hole and what lies above it.
+        assert_eq!(server.requests().len(), requests);
+    }
+}
+
+#[tokio::test]
+async fn a_device_that_refuses_long_requests_is_asked_for_shorter_ones_from_then_on() {
+    let server = Scripted::start().await;
+    server.limit(20);
+    let link = link(server.port, None);
+    let addresses: Vec<u16> = (0..50).collect();
+    let mut device = reader(&link, 1, PATIENCE, &addresses);
+    let quarters = [(1, 0, 12), (1, 12, 13), (1, 25, 12), (1, 37, 13)];
+    for requests in [7, 4, 4] {
+        let outcomes = device.read(Instant::now() + PATIENCE).await;
+        assert_eq!(qualities(&outcomes), [Quality::GOOD; 50]);
+        let mut seen = server.requests();
+        assert_eq!(seen.len(), requests);
+        seen.retain(|(_, _, count)| *count <= 20);
+        seen.sort_unstable();
+        assert_eq!(seen, quarters);
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_that_does_not_happen_again_costs_a_request_more_and_no_value() {
     let server = Scripted::start().await;
     let link = link(server.port, None);
     let mut device = reader(&link, 1, PATIENCE, &[1, 2, 3]);
@@ -316,17 +359,10 @@ async fn a_device_that_refuses_long_requests_ends_up_with_one_request_per_value(
         let outcomes = device.read(Instant::now() + PATIENCE).await;
         assert_eq!(qualities(&outcomes), [Quality::GOOD; 3]);
     }
+    let parts = [(1, 1, 1), (1, 2, 2)];
     assert_eq!(
         server.requests(),
-        [
-            (1, 1, 3),
-            (1, 1, 1),
-            (1, 2, 1),
-            (1, 3, 1),
-            (1, 1, 1),
-            (1, 2, 1),
-            (1, 3, 1)
-        ]
+        [&[(1, 1, 3)], &parts[..], &parts[..]].concat()
     );
 }
 

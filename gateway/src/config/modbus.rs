@@ -7,7 +7,7 @@ use std::time::Duration;
 use toml::Spanned;
 
 use super::address::AddressBase;
-use super::line::Lines;
+use super::lines::Lines;
 use super::of_template::Chosen;
 use super::order;
 use super::point::{self, PointConfig};

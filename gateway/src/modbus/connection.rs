@@ -27,85 +27,11 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until, timeout_at};
 
+use super::failure::Failure;
 use super::frame::{Answer, Misbehaviour, Request};
 use super::wire::{Place, Wire};
 use super::{mbap, rtu};
 use crate::config::LineConfig;
-
-/// Why a request has no answer.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum Failure {
-    /// No connection could be made.
-    #[error("connect failed")]
-    Connect(#[source] io::Error),
-    /// No connection within the time.
-    #[error("connect took too long")]
-    ConnectTimeout,
-    /// TLS was refused by one side, or one of its files cannot be used.
-    #[error("no secure connection")]
-    Secure(#[source] io::Error),
-    /// The serial port cannot be opened.
-    #[error("the port cannot be opened")]
-    Port(#[source] io::Error),
-    /// Something on an RTU line sends without end, so nothing can be asked on it.
-    #[error("the line is never silent: noise, another master, or wrong serial settings")]
-    NeverSilent,
-    /// The connection broke.
-    #[error("the connection broke")]
-    Broken(#[source] io::Error),
-    /// The other side closed the connection instead of answering.
-    #[error("the device closed the connection")]
-    Closed,
-    /// No answer within the time.
-    #[error("no answer in time")]
-    Timeout,
-    /// The answer did not match the question.
-    #[error("the device {0}")]
-    Misbehaved(#[from] Misbehaviour),
-    /// The line was busy with others until the tick was over; nothing was sent.
-    #[error("the line was busy until the tick was over")]
-    NotAsked,
-    /// After a failure the line had to fall silent until the tick was over; nothing was sent.
-    #[error("the line had to fall silent after a failure until the tick was over")]
-    Draining,
-    /// The device or its link is in back-off; nothing was sent.
-    #[error("not asked because it was silent before")]
-    BackedOff,
-    /// The line is only listened on; nothing is ever sent.
-    #[error("the line is only listened on (mode = \"listen\")")]
-    ListenOnly,
-}
-
-impl Failure {
-    /// Whether there was no line to ask on: the link failed, not the unit.
-    #[must_use]
-    pub const fn is_connect(&self) -> bool {
-        matches!(
-            self,
-            Self::Connect(_)
-                | Self::ConnectTimeout
-                | Self::Secure(_)
-                | Self::Port(_)
-                | Self::NeverSilent
-        )
-    }
-
-    /// Whether nothing was sent, so that nothing is known about the unit or the link.
-    #[must_use]
-    pub const fn is_unasked(&self) -> bool {
-        matches!(
-            self,
-            Self::NotAsked | Self::Draining | Self::BackedOff | Self::ListenOnly
-        )
-    }
-
-    /// Whether asking again on a fresh connection can help: the device had dropped an idle
-    /// connection or sent something stale.
-    const fn is_stale(&self) -> bool {
-        matches!(self, Self::Broken(_) | Self::Closed | Self::Misbehaved(_))
-    }
-}
 
 /// How long one question may take.
 #[derive(Debug, Clone, Copy)]
@@ -124,6 +50,10 @@ pub struct Patience {
     pub wait_for_unit: bool,
 }
 
+/// Many converters take one connection only and close every other at once.
+const TAKEN: &str =
+    "closed before anything was asked; another program may be connected to the converter";
+
 /// More than the longest frame (260 bytes on TCP, 256 on RTU), so that excess bytes show in the
 /// same read.
 const MOST_BYTES: usize = 300;
@@ -134,6 +64,7 @@ pub struct Connection {
     place: Place,
     framing: Framing,
     connect_delay: Duration,
+    pause: Duration,
     wire: Option<Wire>,
     /// When the device may next be asked: after connecting, and after its last answer.
     usable_from: Instant,
@@ -151,7 +82,6 @@ enum Framing {
 
 #[derive(Debug)]
 struct Rtu {
-    pause: Duration,
     silence: Duration,
     character: Duration,
     /// `Some` from before a question is sent until its answer was found right: until then an
@@ -177,7 +107,6 @@ impl Connection {
     pub(super) fn new(line: &LineConfig, place: Place, first_transaction: u16) -> Self {
         let framing = if line.endpoint.is_rtu() {
             Framing::Rtu(Rtu {
-                pause: line.pause.max(line.gap()),
                 silence: line.silence(),
                 character: line.byte_time().unwrap_or_default(),
                 dirty_until: None,
@@ -190,10 +119,12 @@ impl Connection {
                 proven: false,
             }
         };
+        let pause = line.pause.max(line.gap());
         Self {
             place,
             framing,
-            connect_delay: line.connect_delay.max(line.pause),
+            connect_delay: line.connect_delay.max(pause),
+            pause,
             wire: None,
             usable_from: Instant::now(),
         }
@@ -255,8 +186,10 @@ impl Connection {
             }
         };
         *proven = true;
-        let took = asked_at.elapsed();
+        let ended = Instant::now();
+        self.usable_from = ended + self.pause;
         self.wire = Some(wire);
+        let took = ended - asked_at;
         Ok(Answered { answer, took })
     }
 
@@ -306,7 +239,7 @@ impl Connection {
         // Bytes behind a right answer (many RS-485 drivers make one when they switch off) do not
         // speak against it, but the line must be silent before the next question.
         rtu.quiet = excess == 0;
-        self.usable_from = ended + rtu.pause;
+        self.usable_from = ended + self.pause;
         self.wire = Some(wire);
         let took = ended - asked_at;
         Ok(Answered { answer, took })
@@ -388,7 +321,9 @@ impl Connection {
                 Err(Failure::Timeout) if silent_at <= until => rtu.quiet = true,
                 Err(Failure::Timeout) if heard => return Err(Failure::NeverSilent),
                 Err(Failure::Timeout) => return Ok(false),
-                Err(other) => return Err(other),
+                // Nothing was asked: this is not about a unit.
+                Err(Failure::Broken(error)) => return Err(Failure::Connect(error)),
+                Err(_closed) => return Err(Failure::Connect(io::Error::other(TAKEN))),
                 Ok(_discarded) => heard = true,
             }
         }
@@ -415,10 +350,10 @@ impl Connection {
     /// Waits until the device may be asked. False if that is after `until`: the line is kept for
     /// the next tick then.
     async fn pause(&mut self, until: Instant) -> bool {
-        if self.usable_from >= until {
-            return false;
-        }
         if self.usable_from > Instant::now() {
+            if self.usable_from >= until {
+                return false;
+            }
             sleep_until(self.usable_from).await;
         }
         true

@@ -3,6 +3,7 @@
 //! A tick costs a silent device one timeout: after the first request without an answer its other
 //! values are not asked for in this tick, and at the next ticks the back-off decides.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use evidence::quality::Quality;
@@ -10,7 +11,7 @@ use evidence::value::{Format, Kind};
 use tokio::time::Instant;
 
 use super::backoff::Permit;
-use super::connection::Failure;
+use super::failure::Failure;
 use super::frame::{Answer, Request};
 use super::link::{Link, Reply};
 use super::outcome::{Absence, Outcome};
@@ -67,17 +68,27 @@ impl DeviceReader {
 
     /// Reads every value once, by `deadline` at the latest; one outcome per value.
     pub async fn read(&mut self, deadline: Instant) -> Vec<Outcome> {
-        let unasked = Outcome::absent(Quality::NOT_POLLED, 0, "not asked", Duration::ZERO);
-        let mut outcomes = vec![unasked; self.values().len()];
-        if let Err(Stop(absence)) = self.read_into(&mut outcomes, deadline).await {
-            for outcome in outcomes.iter_mut().filter(|outcome| outcome.is_unasked()) {
-                outcome.result = Err(absence.clone());
-            }
-        }
+        let mut outcomes = vec![None; self.values().len()];
+        let read = self.read_into(&mut outcomes, deadline).await;
+        let unasked = || match &read {
+            Err(Stop(absence)) => Outcome {
+                result: Err(absence.clone()),
+                round_trip: Duration::ZERO,
+            },
+            // Cannot happen: who was not stopped has asked for every value.
+            Ok(()) => Outcome::absent(Quality::NOT_POLLED, 0, "not asked", Duration::ZERO),
+        };
+        let outcomes = outcomes.into_iter();
         outcomes
+            .map(|outcome| outcome.unwrap_or_else(unasked))
+            .collect()
     }
 
-    async fn read_into(&mut self, outcomes: &mut [Outcome], deadline: Instant) -> Result<(), Stop> {
+    async fn read_into(
+        &mut self,
+        outcomes: &mut [Option<Outcome>],
+        deadline: Instant,
+    ) -> Result<(), Stop> {
         match self.link.permit(self.unit) {
             Permit::Ready => {}
             Permit::Wait => return Err(Stop(Absence::backed_off())),
@@ -90,43 +101,47 @@ impl DeviceReader {
             }
         }
         for group in 0..self.map.group_count() {
-            if let Some(code) = self.read_group(group, deadline, outcomes).await? {
-                self.map.part(group, code);
-                // In this very tick, as far as its time goes, so that the refusal costs no sample.
-                self.read_group(group, deadline, outcomes).await?;
-            }
+            self.read_group(group, deadline, outcomes).await?;
             self.map.rejoin(group);
         }
         Ok(())
     }
 
-    /// Reads a group; returns the exception code when a joined request was refused.
+    /// Reads a group. A joined request that is refused is taken apart in this very tick, as far as
+    /// its time goes, so that the refusal costs no sample.
     async fn read_group(
         &mut self,
         group: usize,
         deadline: Instant,
-        outcomes: &mut [Outcome],
-    ) -> Result<Option<u8>, Stop> {
-        for block in self.map.blocks(group) {
+        outcomes: &mut [Option<Outcome>],
+    ) -> Result<(), Stop> {
+        let mut blocks = VecDeque::from(self.map.blocks(group));
+        while let Some(block) = blocks.pop_front() {
             if let [value] = block.values.as_slice()
                 && let Some(code) = self.map.known_hole(*value, Instant::now())
             {
                 set(
                     outcomes,
                     *value,
-                    &Outcome::refused(code, true, Duration::ZERO),
+                    Outcome::refused(code, true, Duration::ZERO),
                 );
                 continue;
             }
             let reply = self.ask(block.span, deadline, false).await;
             match reply.result {
                 Ok(Answer::Exception(code @ (2 | 3))) if block.values.len() > 1 => {
-                    return Ok(Some(code));
+                    for part in self.map.part(group, &block, code).into_iter().rev() {
+                        blocks.push_front(part);
+                    }
+                }
+                Ok(Answer::Words(_)) => {
+                    self.map.answered(group, &block);
+                    self.settle(&block, reply, outcomes)?;
                 }
                 _ => self.settle(&block, reply, outcomes)?,
             }
         }
-        Ok(None)
+        Ok(())
     }
 
     async fn ask(&self, span: Span, deadline: Instant, probe: bool) -> Reply {
@@ -142,7 +157,7 @@ impl DeviceReader {
         &mut self,
         block: &Block,
         reply: Reply,
-        outcomes: &mut [Outcome],
+        outcomes: &mut [Option<Outcome>],
     ) -> Result<(), Stop> {
         let round_trip = reply.round_trip;
         let alone = block.values.len() == 1;
@@ -152,7 +167,7 @@ impl DeviceReader {
                     set(
                         outcomes,
                         value,
-                        &self.decode(block, value, &words, round_trip),
+                        self.decode(block, value, &words, round_trip),
                     );
                     if alone {
                         self.map.found(value);
@@ -163,7 +178,7 @@ impl DeviceReader {
             Ok(Answer::Exception(code)) => {
                 let outcome = Outcome::refused(code, alone, round_trip);
                 for &value in &block.values {
-                    set(outcomes, value, &outcome);
+                    set(outcomes, value, outcome.clone());
                     if alone && matches!(code, 2 | 3) {
                         self.map.refused(value, code, Instant::now());
                     }
@@ -183,7 +198,7 @@ impl DeviceReader {
                 block
                     .values
                     .iter()
-                    .for_each(|&value| set(outcomes, value, &outcome));
+                    .for_each(|&value| set(outcomes, value, outcome.clone()));
                 let rest = if failure.is_unasked() {
                     &failure
                 } else {
@@ -219,8 +234,8 @@ impl DeviceReader {
     }
 }
 
-fn set(outcomes: &mut [Outcome], value: usize, outcome: &Outcome) {
+fn set(outcomes: &mut [Option<Outcome>], value: usize, outcome: Outcome) {
     if let Some(slot) = outcomes.get_mut(value) {
-        *slot = outcome.clone();
+        *slot = Some(outcome);
     }
 }

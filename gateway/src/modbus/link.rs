@@ -20,7 +20,6 @@
 //! stays dead takes at most 60 such questions in its first hour and 12 in every hour after the
 //! sixth.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -29,7 +28,8 @@ use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use super::backoff::{Backoff, Permit};
-use super::connection::{Answered, Connection, Failure, Patience};
+use super::connection::{Answered, Connection, Patience};
+use super::failure::Failure;
 use super::frame::{Answer, Request};
 use super::rtu;
 use super::turn::{NoTurn, Turns, Urgency};
@@ -135,7 +135,21 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     link: Backoff,
-    units: HashMap<u8, Unit>,
+    /// The units heard of so far, a few.
+    units: Vec<(u8, Unit)>,
+}
+
+impl State {
+    fn unit(&mut self, id: u8) -> &mut Unit {
+        let place = match self.units.iter().position(|(known, _)| *known == id) {
+            Some(place) => place,
+            None => {
+                self.units.push((id, Unit::default()));
+                self.units.len() - 1
+            }
+        };
+        &mut self.units[place].1
+    }
 }
 
 /// What is known about a unit.
@@ -189,7 +203,7 @@ impl Link {
     pub fn permit(&self, unit: u8) -> Permit {
         let now = Instant::now();
         self.with_state(|state| match state.link.permit(now) {
-            Permit::Ready => state.units.entry(unit).or_default().backoff.permit(now),
+            Permit::Ready => state.unit(unit).backoff.permit(now),
             other => other,
         })
     }
@@ -293,7 +307,7 @@ impl Link {
     /// How long a unit on a shared line may take: several times the longest it took of late.
     fn device_timeout(&self, unit: u8, configured: Duration) -> Duration {
         self.with_state(|state| {
-            let unit = state.units.entry(unit).or_default();
+            let unit = state.unit(unit);
             let failures = unit.backoff.failures().saturating_add(1);
             unit.longest.map_or(configured, |longest| {
                 (longest * 4)
@@ -320,7 +334,7 @@ impl Link {
 
     fn note_answer(&self, unit: u8, took: Duration) {
         let failures = self.with_state(|state| {
-            let found = state.units.entry(unit).or_default();
+            let found = state.unit(unit);
             // A sixteenth less with every answer: a single slow one is remembered for a while.
             let remembered = found.longest.unwrap_or_default() * 15 / 16;
             found.longest = Some(took.max(remembered));
@@ -341,7 +355,7 @@ impl Link {
     fn note_silence(&self, unit: u8, why: &dyn fmt::Display) {
         let (pause, failures) = self.with_state(|state| {
             state.link.answered();
-            let backoff = &mut state.units.entry(unit).or_default().backoff;
+            let backoff = &mut state.unit(unit).backoff;
             (backoff.failed(Instant::now()), backoff.failures())
         });
         let name = self.name();

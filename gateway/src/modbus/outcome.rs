@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use evidence::quality::Quality;
 
-use super::connection::Failure;
+use super::failure::Failure;
 use super::frame::exception_text;
 use crate::config::modicon_text;
 use crate::plan::Span;
@@ -52,11 +52,6 @@ impl Outcome {
         };
         let why = format!("exception {code} ({})", exception_text(code));
         Self::absent(quality, code, &why, round_trip)
-    }
-
-    /// Whether nothing has been tried yet in this tick.
-    pub(super) fn is_unasked(&self) -> bool {
-        matches!(&self.result, Err(absence) if absence.quality == Quality::NOT_POLLED)
     }
 }
 

@@ -1,8 +1,11 @@
 //! What is known about a device's registers: which requests read them, and where the holes are.
 //!
-//! A device that refuses a joined request (exception 2 or 3) is asked for each of its values alone,
-//! once; then those that exist are joined again without touching undeclared registers. What is
-//! refused alone is a hole, and asked for again only now and then.
+//! A device that refuses a joined request (exception 2 or 3) has the request taken apart, once: first
+//! at the undeclared registers in it, which are the likeliest to be missing, then by halves, until
+//! every value was answered or refused alone. Then the values that exist are joined again without
+//! touching undeclared registers. What is refused alone is a hole, and asked for again only now and
+//! then. With one hole among n values this takes about 2 log2 n requests, all in the same tick as
+//! far as its time goes.
 
 use std::time::Duration;
 
@@ -47,6 +50,8 @@ struct Group {
     /// The request that was planned first.
     whole: Block,
     blocks: Vec<Block>,
+    /// Joined requests that the device refused.
+    refused: Vec<Span>,
 }
 
 /// How far a group has come.
@@ -54,22 +59,20 @@ struct Group {
 enum Stage {
     /// One request, holes included.
     Joined,
-    /// The request was refused: every value is asked for alone, to find out which exist.
+    /// The request was refused: its parts are asked for, to find out which values exist.
     Parted,
-    /// The values that exist, joined without holes.
-    Declared,
-    /// That was refused as well: one request per value.
-    Alone,
+    /// What was found out holds.
+    Settled,
 }
 
-/// What asking for a value alone has shown.
+/// What taking a request apart has shown of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verdict {
-    /// Not asked for alone yet.
+    /// Nothing yet.
     Unknown,
-    /// It was answered.
+    /// It was answered, alone or with others.
     Present,
-    /// It was refused with this exception code; asked for again then.
+    /// It was refused alone with this exception code; asked for again then.
     Hole { code: u8, again: Instant },
 }
 
@@ -82,6 +85,7 @@ impl RegisterMap {
             stage: Stage::Joined,
             blocks: vec![whole.clone()],
             whole,
+            refused: Vec::new(),
         };
         let groups = plan(&spans, &limits).into_iter().map(group).collect();
         let verdicts = vec![Verdict::Unknown; values.len()];
@@ -112,8 +116,8 @@ impl RegisterMap {
         self.groups.len()
     }
 
-    /// The requests of a group. While its values are being asked for alone, those not judged yet
-    /// come first: a slow device may need several ticks for them.
+    /// The requests of a group. While it is taken apart, those not judged yet come first: a slow
+    /// device may need several ticks for them.
     #[must_use]
     pub fn blocks(&self, group: usize) -> Vec<Block> {
         let Some(group) = self.groups.get(group) else {
@@ -139,7 +143,7 @@ impl RegisterMap {
         let known = (0..self.values.len()).filter(|&value| !self.is_hole(value));
         let cheapest =
             known.min_by_key(|&value| self.values.get(value).map(|found| found.span.count));
-        self.alone(cheapest.unwrap_or(0))
+        self.together(&[cheapest.unwrap_or(0)])
     }
 
     /// The exception code of a value that was refused a short while ago.
@@ -167,45 +171,73 @@ impl RegisterMap {
         );
     }
 
-    /// A joined request of the group was refused: from now on each value alone.
-    pub fn part(&mut self, group: usize, code: u8) {
-        let Some(found) = self.groups.get(group) else {
-            return;
-        };
-        let stage = if found.stage == Stage::Joined {
-            Stage::Parted
-        } else {
-            Stage::Alone
-        };
-        let (device, reason) = (&self.device, exception_text(code));
-        let (whole, count) = (describe(found.whole.span), found.whole.values.len());
-        warn!(
-            device.name = device,
-            "Device {device} refuses {whole} in one request ({reason}); its {count} values are read one by one"
-        );
-        let blocks = self.each_alone(&found.whole.values);
-        self.replace(group, stage, blocks);
+    /// A request of the group was answered: while the group is taken apart, this shows what exists.
+    pub fn answered(&mut self, group: usize, block: &Block) {
+        if self
+            .groups
+            .get(group)
+            .is_some_and(|found| found.stage == Stage::Parted)
+        {
+            for &value in &block.values {
+                self.judge(value, Verdict::Present);
+            }
+        }
     }
 
-    /// Once every value of a parted group was asked for alone, joins those that exist.
+    /// A joined request of the group was refused: from now on in parts, which are returned.
+    pub fn part(&mut self, group: usize, refused: &Block, code: u8) -> Vec<Block> {
+        let mut parts = self.joined_without_holes(&refused.values);
+        if parts.len() < 2 {
+            let (low, high) = refused.values.split_at(refused.values.len() / 2);
+            parts = [low, high]
+                .into_iter()
+                .filter_map(|half| self.together(half))
+                .collect();
+        }
+        let Some(found) = self.groups.get_mut(group) else {
+            return Vec::new();
+        };
+        if found.stage == Stage::Joined {
+            found.stage = Stage::Parted;
+            let (device, reason) = (&self.device, exception_text(code));
+            let (whole, count) = (describe(refused.span), refused.values.len());
+            warn!(
+                device.name = device,
+                "Device {device} refuses {whole} in one request ({reason}); it is taken apart to find which of its {count} values exist"
+            );
+        }
+        found.refused.push(refused.span);
+        found.blocks.retain(|block| block != refused);
+        found.blocks.extend(parts.iter().cloned());
+        parts
+    }
+
+    /// Once every value of a parted group is known to exist or not, joins those that exist.
     pub fn rejoin(&mut self, group: usize) {
         let Some(found) = self.groups.get(group) else {
             return;
         };
-        let whole = found.whole.clone();
+        let whole = &found.whole;
         let settled = whole.values.iter().all(|&value| self.is_judged(value));
         if found.stage != Stage::Parted || !settled {
             return;
         }
         let (missing, present): (Vec<usize>, Vec<usize>) =
             whole.values.iter().partition(|&&value| self.is_hole(value));
-        let mut stage = Stage::Declared;
-        let mut blocks = self.joined_without_holes(&present);
-        if blocks.iter().any(|block| block.span == whole.span) {
-            // No hole explains the refusal: the request was too long for the device.
-            stage = Stage::Alone;
-            blocks = self.each_alone(&present);
-        }
+        let joined = self.joined_without_holes(&present);
+        let too_long = joined
+            .iter()
+            .any(|block| found.refused.contains(&block.span));
+        let mut blocks = if too_long {
+            // No hole explains a refusal: the request was too long for the device. Its parts were not.
+            let parts = found.blocks.iter();
+            parts
+                .filter(|block| block.values.iter().any(|&value| !self.is_hole(value)))
+                .cloned()
+                .collect()
+        } else {
+            joined
+        };
         let (device, of, now) = (&self.device, whole.values.len(), blocks.len());
         if missing.is_empty() {
             let whole = describe(whole.span);
@@ -221,8 +253,10 @@ impl RegisterMap {
                 "Device {device} has no register for {names}; the other values take {now} requests"
             );
         }
-        blocks.extend(self.each_alone(&missing));
-        self.replace(group, stage, blocks);
+        blocks.extend(missing.iter().filter_map(|&value| self.together(&[value])));
+        if let Some(found) = self.groups.get_mut(group) {
+            (found.stage, found.blocks) = (Stage::Settled, blocks);
+        }
     }
 
     fn joined_without_holes(&self, present: &[usize]) -> Vec<Block> {
@@ -245,24 +279,18 @@ impl RegisterMap {
         blocks
     }
 
-    fn each_alone(&self, values: &[usize]) -> Vec<Block> {
-        values
+    /// One request for these values, whatever lies between them.
+    fn together(&self, values: &[usize]) -> Option<Block> {
+        let spans = values
             .iter()
-            .filter_map(|&value| self.alone(value))
-            .collect()
-    }
-
-    fn alone(&self, value: usize) -> Option<Block> {
-        self.values.get(value).map(|found| Block {
-            span: found.span,
-            values: vec![value],
+            .filter_map(|&value| self.values.get(value).map(|found| found.span));
+        let first = spans.clone().min_by_key(|span| span.address)?;
+        let end = spans.map(Span::end).max()?;
+        let count = u16::try_from(end.checked_sub(u32::from(first.address))?).ok()?;
+        Some(Block {
+            span: Span { count, ..first },
+            values: values.to_vec(),
         })
-    }
-
-    fn replace(&mut self, group: usize, stage: Stage, blocks: Vec<Block>) {
-        if let Some(group) = self.groups.get_mut(group) {
-            (group.stage, group.blocks) = (stage, blocks);
-        }
     }
 
     fn names(&self, values: &[usize]) -> String {

@@ -16,7 +16,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_rustls::client::TlsStream;
 use tokio_serial::SerialStream;
 
-use super::connection::Failure;
+use super::failure::Failure;
 use super::security::secure;
 use super::serial;
 use crate::config::Endpoint;
@@ -121,11 +121,17 @@ impl Wire {
             }
             sent += count;
         }
-        if let Carrier::Tls(stream) = &mut self.carrier {
+        if let Self {
+            carrier: Carrier::Tls(stream),
+            alarm,
+        } = self
+        {
             // TLS may keep what was written to itself; the others hand it on at once.
-            poll_fn(|cx| Pin::new(&mut *stream).poll_flush(cx))
-                .await
-                .map_err(broken)?;
+            poll_fn(|cx| match Pin::new(&mut *stream).poll_flush(cx) {
+                Poll::Ready(result) => Poll::Ready(result.map_err(broken)),
+                Poll::Pending => alarm.poll(cx, until).map(|()| Err(Failure::Timeout)),
+            })
+            .await?;
         }
         Ok(())
     }

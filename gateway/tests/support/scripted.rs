@@ -65,6 +65,8 @@ pub(crate) struct Scripted {
     silent: Arc<Mutex<Vec<u8>>>,
     /// Addresses that do not exist.
     holes: Arc<Mutex<Vec<u16>>>,
+    /// Most registers in one request; 0 is no limit.
+    limit: Arc<AtomicU16>,
     previous: Arc<Mutex<Vec<u8>>>,
 }
 
@@ -83,6 +85,7 @@ impl Scripted {
             requests: Arc::default(),
             silent: Arc::default(),
             holes: Arc::default(),
+            limit: Arc::default(),
             previous: Arc::default(),
         };
         let serving = server.clone();
@@ -112,6 +115,10 @@ impl Scripted {
 
     pub(crate) fn requests(&self) -> Vec<(u8, u16, u16)> {
         std::mem::take(&mut self.requests.lock().unwrap())
+    }
+
+    pub(crate) fn limit(&self, registers: u16) {
+        self.limit.store(registers, Ordering::SeqCst);
     }
 
     /// What a register holds at present.
@@ -166,6 +173,10 @@ impl Scripted {
             .any(|hole| (address..address + count).contains(hole));
         if missing {
             return stream.write_all(&exception(2)).await;
+        }
+        let limit = self.limit.load(Ordering::SeqCst);
+        if limit > 0 && count > limit {
+            return stream.write_all(&exception(3)).await;
         }
         let mut answer = self.answer(request, 0);
         let act = self

@@ -84,6 +84,8 @@ pub(crate) struct Line {
 #[derive(Default)]
 struct State {
     script: VecDeque<Act>,
+    /// Units that never answer.
+    dead: Vec<u8>,
     /// Counts the questions; part of every register's value.
     generation: u16,
     /// Bytes on their way to the gateway, those sent while nothing was open, and the open stream.
@@ -135,6 +137,11 @@ impl Line {
     /// What the device will do with the next question, and which generation it will be.
     pub(crate) fn then(&self, act: Act) {
         self.lock().script.push_back(act);
+    }
+
+    /// A unit falls silent for ever.
+    pub(crate) fn kill(&self, unit: u8) {
+        self.lock().dead.push(unit);
     }
 
     /// Every question so far.
@@ -207,7 +214,11 @@ impl Line {
             state.questions.push((asked, (unit, address, count)));
             state.generation += 1;
             generation = state.generation;
-            act = state.script.pop_front().unwrap_or(Act::Answer);
+            act = if state.dead.contains(&unit) {
+                Act::Silence
+            } else {
+                state.script.pop_front().unwrap_or(Act::Answer)
+            };
         }
         let values = |count: u16| {
             let mut pdu = vec![function, u8::try_from(count * 2).unwrap()];
