@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::config::LineConfig;
-use crate::modbus::connection::Failure;
+use crate::modbus::Failure;
 use crate::modbus::frame::{Answer, Request, exception_text};
 use crate::modbus::{Link, LinkOptions};
 use crate::plan::Span;
