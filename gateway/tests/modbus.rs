@@ -319,7 +319,10 @@ async fn one_hole_among_many_values_is_found_by_halves() {
         let outcomes = device.read(Instant::now() + PATIENCE).await;
         for (outcome, address) in outcomes.iter().zip(&addresses) {
             match &outcome.result {
-                Ok(raw) => assert_eq!(*raw, i64::from(server.register(1, *address))),
+                Ok(raw) => assert_eq!(
+                    *raw,
+                    SampleValue::Int(i64::from(server.register(1, *address)))
+                ),
                 Err(absence) => {
                     assert_eq!((*address, absence.quality), (41, Quality::ILLEGAL_ADDRESS));
                 }
