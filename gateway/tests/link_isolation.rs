@@ -72,6 +72,7 @@ fn reader(link: &Link, unit: u8) -> DeviceReader {
         registers: 125,
         bits: 2_000,
         gap: 0,
+        barriers: [].into(),
     };
     // Two requests a tick.
     let values = vec![value(0, 1), value(1, 7)];
