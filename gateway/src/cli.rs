@@ -185,7 +185,7 @@ pub async fn execute(
         Command::Scan(args) => scan::execute(args, shutdown).await,
         Command::Probe(args) => probe::execute(&file, &args).await,
         Command::Commission(args) => commission::execute(&config()?, &args).await,
-        Command::Config(command) => config::execute(&command),
+        Command::Config(command) => config::execute(&command).await,
         Command::Status(args) => status::execute(&config()?, &args).await,
         Command::Read(args) => read::execute(&config()?, &args).await,
         Command::Restore => restore::execute(&config()?).await,

@@ -46,7 +46,8 @@ pub use register::RegisterSpec;
 pub use serial_names::{NamedPort, SerialNames};
 pub use template::{
     Barrier, FactoryLine, ModelLayout, PlacedModel, Register, StatusFlag, StatusWord, Template,
-    TemplateLimits, TemplatePoint, default_points, template_points,
+    TemplateLimits, TemplatePoint, default_points, template_beside, template_identity,
+    template_points, template_settings,
 };
 pub use together::groups as read_together;
 

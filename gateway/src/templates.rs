@@ -44,6 +44,7 @@ pub const EMBEDDED: &[(&str, &str)] = &[
     embed!("socomec-countis-e14"),
     embed!("socomec-countis-e24"),
     embed!("socomec-countis-e44"),
+    embed!("sunspec"),
     embed!("vaisala-gmp252"),
     embed!("vaisala-mgp261"),
     embed!("waveshare-ai8"),

@@ -1,6 +1,7 @@
 //! `config template`: what is known about devices, and a configuration to begin with.
 
 use std::path::Path;
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
@@ -8,6 +9,8 @@ use super::given_line::host_and_port;
 use super::{Failure, json};
 use crate::config::{ConfigError, SerialNames, Template};
 use crate::templates::{self, Place, SerialPlace, Wishes, listing, starter};
+
+mod models;
 
 /// What `config` can do.
 #[derive(Debug, Subcommand)]
@@ -54,6 +57,9 @@ pub struct TemplateArgs {
     /// Stop bits of the serial port, 1 or 2.
     #[arg(long, requires = "port", value_parser = clap::value_parser!(u8).range(1..=2))]
     stop_bits: Option<u8>,
+    /// How long an answer may take, where the device is asked.
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(10..=60_000))]
+    timeout_ms: u64,
     /// The list or the register table as JSON.
     #[arg(long)]
     json: bool,
@@ -70,7 +76,7 @@ Examples:
   An inverter that speaks SunSpec; it is asked where its models stand:
     fieldseal-gateway config template sunspec --host 192.168.1.30 --unit 1";
 
-pub(super) fn execute(command: &ConfigCommand) -> Result<String, Failure> {
+pub(super) async fn execute(command: &ConfigCommand) -> Result<String, Failure> {
     let ConfigCommand::Template(args) = command;
     let Some(name) = &args.name else {
         let entries = listing::entries();
@@ -93,7 +99,15 @@ pub(super) fn execute(command: &ConfigCommand) -> Result<String, Failure> {
             "a configuration is TOML: leave --json out, or take --show with it",
         ));
     }
-    let wishes = wishes(args)?;
+    let mut wishes = wishes(args)?;
+    if !template.models.is_empty() {
+        models::find(
+            &template,
+            &mut wishes,
+            Duration::from_millis(args.timeout_ms),
+        )
+        .await?;
+    }
     Ok(starter(name, &template, &wishes, &SerialNames::system()))
 }
 

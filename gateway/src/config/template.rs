@@ -25,7 +25,10 @@ use super::{ConfigError, order, point};
 
 pub(super) mod model;
 
-pub use model::{ModelLayout, PlacedModel, default_points, points as template_points};
+pub use model::{
+    ModelLayout, PlacedModel, beside as template_beside, default_points,
+    identity as template_identity, points as template_points, settings as template_settings,
+};
 
 /// A device's description, checked.
 #[derive(Debug, Clone, PartialEq, Eq)]

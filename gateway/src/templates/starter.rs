@@ -26,6 +26,8 @@ pub struct Wishes {
     pub place: Place,
     /// Where its models were found.
     pub models: Vec<PlacedModel>,
+    /// Points that are left out, because the device has no value for them.
+    pub without: Vec<String>,
     /// What was found about it, for comments.
     pub notes: Vec<String>,
 }
@@ -158,7 +160,16 @@ fn write(
          as texts: max = \"5000\". What is outside is flagged, never altered.",
     );
     writeln!(out)?;
-    let defaults = default_points(template, &wishes.models);
+    let mut defaults = default_points(template, &wishes.models);
+    defaults.retain(|(from, _)| !wishes.without.contains(from));
+    if !wishes.without.is_empty() {
+        let without = wishes.without.join(", ");
+        comment(
+            out,
+            &format!("Without a value in this device, and left out: {without}."),
+        );
+        writeln!(out)?;
+    }
     for (from, point) in &defaults {
         write_point(out, &device, from, point)?;
     }

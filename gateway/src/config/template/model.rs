@@ -5,10 +5,15 @@
 //! addresses that are sealed. A template states the models' layouts; a device states where they are
 //! (`[[modbus.model]]`) and its points name both: `from = "103.W"`.
 
+use evidence::decimal::Decimal;
+use evidence::measurement::Table;
+use evidence::value::{Format, Kind, Order};
+
 use super::{Register, Template, TemplatePoint};
 use crate::config::problem::not_one_of;
 use crate::config::reader::{IntegerOrText, Section};
-use crate::config::register::{Defaults, Quantity};
+use crate::config::register::{Defaults, Quantity, RegisterSpec};
+use crate::sunspec::{Map, Model};
 
 /// The layout of one or several models that differ in nothing that matters here.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -212,6 +217,105 @@ pub fn default_points(template: &Template, models: &[PlacedModel]) -> Vec<(Strin
         .collect()
 }
 
+/// The identity registers of a device: the template's, its models', and the header of every model,
+/// which holds id and length and so proves that the addresses still mean what they meant.
+#[must_use]
+pub fn identity(template: &Template, models: &[PlacedModel]) -> Vec<Register> {
+    let mut registers = template.identity.clone();
+    for model in models {
+        registers.push(header(model));
+        let layout = template.layout(model.id);
+        let own = layout.map_or(&[][..], |layout| &layout.identity);
+        registers.extend(own.iter().filter_map(|register| moved(register, model)));
+    }
+    registers
+}
+
+/// The settings of a device: the template's and its models'.
+#[must_use]
+pub fn settings(template: &Template, models: &[PlacedModel]) -> Vec<Register> {
+    let mut registers = template.settings.clone();
+    for model in models {
+        let layout = template.layout(model.id);
+        let own = layout.map_or(&[][..], |layout| &layout.settings);
+        registers.extend(own.iter().filter_map(|register| moved(register, model)));
+    }
+    registers
+}
+
+/// The two registers that begin a model.
+fn header(model: &PlacedModel) -> Register {
+    let format = Format {
+        kind: Kind::U32,
+        order: Order::Abcd,
+    };
+    let spec = RegisterSpec {
+        name: format!("model_{}", model.name),
+        table: Table::Holding,
+        address: model.address,
+        words: format.words(),
+        format,
+        scale: Decimal::ONE,
+        offset: Decimal::ZERO,
+        decimals: 0,
+        unit: "1",
+        sentinels: Vec::new(),
+        scale_from: None,
+        together: None,
+    };
+    Register {
+        spec,
+        description: Some("Id and length of the model".to_owned()),
+        unverified: None,
+    }
+}
+
+impl PlacedModel {
+    /// The models of a map that a template has a layout for, and what it says of the others.
+    #[must_use]
+    pub fn of_map(template: &Template, map: &Map) -> (Vec<Self>, Vec<String>) {
+        let (mut models, mut notes) = (Vec::<Self>::new(), Vec::new());
+        for found in &map.models {
+            let Model {
+                id,
+                address,
+                length,
+            } = *found;
+            let Some(layout) = template.layout(id) else {
+                notes.push(format!(
+                    "Model {id} at {address} is not in the template and left out."
+                ));
+                continue;
+            };
+            if length != layout.length {
+                notes.push(format!(
+                    "Model {id} at {address} has {length} registers where SunSpec has {}: its points \
+                     behind them are left out.",
+                    layout.length
+                ));
+            }
+            // 203, 203b, 203c: a device may have several of one kind.
+            let same = models.iter().filter(|other| other.id == id).count();
+            let letter = u8::try_from(same).ok().filter(|same| *same > 0);
+            let letter = letter.map(|same| char::from(b'a'.saturating_add(same)));
+            let name = letter.map_or_else(|| id.to_string(), |letter| format!("{id}{letter}"));
+            models.push(Self {
+                name,
+                id,
+                address,
+                length,
+            });
+        }
+        (models, notes)
+    }
+
+    /// What the two registers that begin the model hold as one number.
+    #[must_use]
+    pub const fn header(&self) -> u32 {
+        ((self.id as u32) << 16) | self.length as u32
+    }
+}
+
 /// A register of a layout where the model stands; `None` when the device's model is too short for it.
 fn moved(register: &Register, model: &PlacedModel) -> Option<Register> {
     let spec = &register.spec;
@@ -222,7 +326,8 @@ fn moved(register: &Register, model: &PlacedModel) -> Option<Register> {
 }
 
 /// The name that `from` takes for a register of the same model.
-pub(in crate::config) fn beside(from: &str, register: &str) -> String {
+#[must_use]
+pub fn beside(from: &str, register: &str) -> String {
     match from.split_once('.') {
         Some((model, _)) => format!("{model}.{register}"),
         None => register.to_owned(),
