@@ -73,9 +73,31 @@ pub fn paragraph(text: &str, indent: usize) -> String {
     text
 }
 
+/// Breaks every line that is wider than the terminal; what continues it stands four further in.
+#[must_use]
+pub fn fit(text: &str) -> String {
+    let mut out = String::new();
+    for line in text.lines() {
+        let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+        if line.chars().count() <= TERMINAL || words.is_empty() {
+            out.push_str(line);
+            out.push('\n');
+            continue;
+        }
+        let indent = line.chars().take_while(|letter| *letter == ' ').count();
+        // Broken with the deeper indent, so that every line fits; the first then stands further out.
+        for (place, part) in wrap(&words, "", indent + 4).iter().enumerate() {
+            let part = part.trim_start();
+            let deeper = if place == 0 { indent } else { indent + 4 };
+            out.push_str(&format!("{:deeper$}{part}\n", ""));
+        }
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{Side, TERMINAL, align, paragraph, wrap};
+    use super::{Side, TERMINAL, align, fit, paragraph, wrap};
 
     #[test]
     fn numbers_stand_on_the_right_and_no_line_ends_in_blanks() {
@@ -85,6 +107,18 @@ mod tests {
             align(&rows, &[Side::Left, Side::Right]),
             ["a         1", "longer  100", "b"]
         );
+    }
+
+    #[test]
+    fn a_line_that_is_too_wide_is_broken_and_the_others_stay_as_they_are() {
+        let wide = format!("  point {}", "word ".repeat(30));
+        let text = format!("short   line\n\n{wide}\n");
+        let fitted = fit(&text);
+        assert!(fitted.starts_with("short   line\n\n  point word"));
+        assert!(fitted.lines().all(|line| line.chars().count() <= TERMINAL));
+        assert!(fitted.lines().nth(3).unwrap().starts_with("      word"));
+        let words = |text: &str| text.split_whitespace().count();
+        assert_eq!(words(&fitted), words(&text));
     }
 
     #[test]

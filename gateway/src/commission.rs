@@ -54,7 +54,9 @@ pub struct Known {
     pub unit: String,
     /// Totaliser or momentary value.
     pub kind: PointKind,
-    /// Where and how it is read, in words.
+    /// The device and where it is.
+    pub device: String,
+    /// What is read there and how, in words.
     pub reads: String,
     /// The device's own serial number, where it tells one.
     pub device_serial: Option<String>,
@@ -163,6 +165,7 @@ fn write_sheet(
     line("commissioning", "sheet 1")?;
     line("log", &known.origin)?;
     line("point", &known.point)?;
+    line("device", &known.device)?;
     line("reads", &known.reads)?;
     line("tag", &stated.tag)?;
     line("place", &stated.place)?;

@@ -358,6 +358,18 @@ async fn a_sheet_is_sealed_beside_the_value_of_its_moment_and_fails_when_the_dis
     write(&photo, "not really a photo");
     let photo = photo.to_str().unwrap();
     assert_eq!(gateway(&words(&file, &["init"])).await.0, 0);
+    // Without a running gateway it says so at once.
+    let early = [
+        "commission",
+        "voltage",
+        "--by",
+        "R. Sato",
+        "--display",
+        "230.2",
+    ];
+    let (code, _, said) = gateway(&words(&file, &early)).await;
+    assert_eq!(code, 1);
+    assert!(said.contains("the gateway is not running"), "{said}");
     let mut running = Program::start(GATEWAY, words(&file, &["run"])).unwrap();
     // A moment before the first tick is not in the log.
     let has_value = |status: &Value| {

@@ -8,6 +8,7 @@ use ring::rand::SystemRandom;
 use super::plan::feasible;
 use super::{Failure, json};
 use crate::check_live::{look, report};
+use crate::columns::fit;
 use crate::config::GatewayConfig;
 use crate::inspect;
 
@@ -40,7 +41,7 @@ something answers otherwise than the configuration says.";
 
 pub(super) async fn execute(config: &GatewayConfig, args: &CheckArgs) -> Result<String, Failure> {
     if !args.live {
-        let text = inspect::report(config);
+        let text = fit(&inspect::report(config));
         return match feasible(config) {
             Ok(()) => Ok(text),
             Err(why) => Err(why.after(text)),

@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::Args;
 use evidence::control::Control;
 use evidence::decimal::Decimal;
+use evidence::entry::ClockStatus;
 use evidence::hash::sha256;
 use evidence::measurement::{PointKind, Source};
 use serde::Serialize;
@@ -21,7 +22,7 @@ use crate::config::{GatewayConfig, PointConfig};
 use crate::durable::{self, Access};
 use crate::modbus::outcome::describe;
 use crate::recorder::Settings;
-use crate::requests;
+use crate::{requests, status};
 
 /// What `commission` takes.
 #[derive(Debug, Args)]
@@ -90,6 +91,20 @@ pub(super) async fn execute(
     args: &CommissionArgs,
 ) -> Result<String, Failure> {
     let place = Place::of(config, &args.point)?;
+    // Asked for before anybody has to answer questions.
+    let status = status::of_dir(config).await?;
+    if !status.running {
+        return Err(Failure::new(
+            "the gateway is not running, so nothing is sealed that the display could be compared with; \
+             start it (`run`) and ask again",
+        ));
+    }
+    if status.clock == ClockStatus::Unset.name() {
+        return Err(Failure::new(
+            "the gateway's clock is unset, so nobody can say which tick this moment is; wait until it has \
+             the time, `status` shows it",
+        ));
+    }
     let mut follower = Follower::of(&config.data_dir, &config.origin).await?;
     let clock = clock(config).await;
     let Entered {
@@ -113,6 +128,7 @@ pub(super) async fn execute(
         point: args.point.clone(),
         unit: place.point.unit.to_owned(),
         kind: place.point.kind,
+        device: place.reached.clone(),
         reads: place.reads(),
         device_serial: follower.identity_of(&place.device).map(str::to_owned),
     };
@@ -253,15 +269,17 @@ impl<'c> Place<'c> {
             ..
         } = self.point;
         match source {
-            Source::Message { topic, .. } => format!("{}, topic {topic}", self.reached),
+            Source::Message { topic, .. } => format!("topic {topic}"),
             modbus @ Source::Modbus { .. } => {
                 let span = crate::sampling::span(modbus).map_or_else(String::new, describe);
-                format!(
-                    "{}: {span}, {} {}, times {scale} plus {offset}",
-                    self.reached,
-                    format.kind.name(),
-                    format.order.name()
-                )
+                let mut text = format!("{span}, {} {}", format.kind.name(), format.order.name());
+                if !scale.is_one() {
+                    text.push_str(&format!(", times {scale}"));
+                }
+                if !offset.is_zero() {
+                    text.push_str(&format!(", plus {offset}"));
+                }
+                text
             }
         }
     }
