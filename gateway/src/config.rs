@@ -22,10 +22,12 @@ mod lines;
 mod measurement;
 mod modbus;
 mod mqtt;
+mod network;
 mod of_template;
 mod order;
 mod point;
 mod problem;
+mod proxy;
 mod reader;
 mod register;
 mod serial_names;
@@ -37,10 +39,12 @@ pub use line::{Endpoint, LineConfig, LineMode, Parity, Rs485, SerialPort, TlsFil
 pub use measurement::{MESSAGE_STREAMS_FROM, MESSAGE_TICK_MS, polled_streams};
 pub use modbus::ModbusDevice;
 pub use mqtt::{MqttBroker, MqttTls};
+pub use network::Network;
 pub use of_template::point_name;
 pub use point::{FromTemplate, PointConfig};
 pub(crate) use problem::did_you_mean;
 pub use problem::{Problem, Problems};
+pub use proxy::{OfferedUnit, ProxyConfig};
 use reader::{Reader, Section};
 pub use register::RegisterSpec;
 pub use serial_names::{NamedPort, SerialNames};
@@ -77,6 +81,8 @@ pub struct GatewayConfig {
     pub mqtt: Vec<MqttBroker>,
     /// What works but should be otherwise, for `check` to print.
     pub warnings: Vec<Problem>,
+    /// Who else may read the devices, in the order of the file.
+    pub proxies: Vec<ProxyConfig>,
 }
 
 /// `[collector]`.
@@ -260,6 +266,14 @@ fn read(
         .into_iter()
         .map(|section| mqtt::broker(&section, &mut names))
         .collect();
+    let known: Vec<_> = modbus
+        .iter()
+        .map(|device| match device {
+            Some(device) => (Some(device.name.clone()), device.unit_id),
+            None => (None, 0),
+        })
+        .collect();
+    let proxies = proxy::proxies(root, &known);
     if modbus.is_empty() && mqtt.is_empty() && !root.has("modbus") && !root.has("mqtt") {
         root.missing(
             "modbus",
@@ -289,6 +303,7 @@ fn read(
         modbus: modbus.into_iter().collect::<Option<_>>()?,
         mqtt: mqtt.into_iter().collect::<Option<_>>()?,
         warnings: Vec::new(),
+        proxies: proxies.into_iter().collect::<Option<_>>()?,
     })
 }
 

@@ -5,11 +5,13 @@ use std::fmt::Write as _;
 use evidence::measurement::{MeasurementConfig, PointKind, Source};
 
 use crate::config::{
-    GatewayConfig, ModbusDevice, MqttBroker, PointConfig, Problem, polled_streams,
+    GatewayConfig, LineConfig, LineMode, ModbusDevice, MqttBroker, Network, PointConfig, Problem,
+    polled_streams,
 };
 use crate::modbus::link::cost_of_silence;
 use crate::modbus::outcome::describe;
 use crate::plan::{Block, plan};
+use crate::sampling::field::room;
 use crate::sampling::{limits, shared_cap, values};
 
 /// Bytes a reading takes when sealed; measured on 50 points at 1 Hz, noise included.
@@ -60,7 +62,7 @@ fn write_report(
         let points = table.points_of(id).count();
         let requests: usize = (0_u16..)
             .zip(&config.modbus)
-            .map(|(index, device)| blocks(table, index, device, id).len())
+            .map(|(index, device)| asked(config, table, index, device, id).len())
             .sum();
         writeln!(
             out,
@@ -81,6 +83,7 @@ fn write_report(
     for broker in &config.mqtt {
         write_mqtt(out, broker)?;
     }
+    write_shared(out, config)?;
     writeln!(out)?;
     let megabytes = bytes_per_day(config, table) / 1e6;
     writeln!(
@@ -113,7 +116,8 @@ fn write_modbus(
         line.endpoint,
         timeout.as_millis()
     )?;
-    if let Some(cap) = shared_cap(config, device.line) {
+    let listens = line.mode == LineMode::Listen;
+    if let Some(cap) = shared_cap(config, device.line).filter(|_| !listens) {
         let most = cost_of_silence(line, *timeout, cap).as_millis();
         writeln!(
             out,
@@ -130,7 +134,7 @@ fn write_modbus(
         )?;
     }
     for id in polled_streams(config) {
-        for block in blocks(table, index, device, id) {
+        for block in asked(config, table, index, device, id) {
             let plural = if block.span.is_bits() {
                 "bits"
             } else {
@@ -148,6 +152,84 @@ fn write_modbus(
         write_point(out, point)?;
     }
     Ok(())
+}
+
+/// Lines that belong to another master, and those who read through the gateway.
+fn write_shared(out: &mut String, config: &GatewayConfig) -> std::fmt::Result {
+    let listened = config
+        .lines
+        .iter()
+        .filter(|line| line.mode == LineMode::Listen);
+    for LineConfig { name, endpoint, .. } in listened {
+        writeln!(
+            out,
+            "\nLine {name}: {endpoint}, listened on: another master polls it, nothing is ever sent\n  \
+             a value is good in ticks in which that master reads it in one answer; `status` says how often\n  \
+             identity and settings registers are known only if that master reads them"
+        )?;
+    }
+    for proxy in &config.proxies {
+        let allow: Vec<String> = proxy.allow.iter().map(ToString::to_string).collect();
+        writeln!(
+            out,
+            "\nProxy {}: for {}, at most {} clients, answers up to {} ms old",
+            proxy.listen,
+            allow.join(", "),
+            proxy.max_clients,
+            proxy.max_age.as_millis()
+        )?;
+        if !proxy.listen.ip().is_loopback() && !proxy.allow.iter().all(Network::is_loopback) {
+            let who = if proxy.allow.iter().any(Network::is_everyone) {
+                "ANYBODY who reaches this address"
+            } else {
+                "whoever has one of these addresses"
+            };
+            writeln!(
+                out,
+                "  {who} can read every register, in the clear; nobody can write"
+            )?;
+        }
+        for unit in &proxy.units {
+            write_offer(out, config, unit.unit_id, unit.device)?;
+        }
+    }
+    Ok(())
+}
+
+fn write_offer(
+    out: &mut String,
+    config: &GatewayConfig,
+    unit_id: u8,
+    device: usize,
+) -> std::fmt::Result {
+    let Some(device) = config.modbus.get(device) else {
+        return Ok(());
+    };
+    let line = config.lines.get(device.line);
+    let limit = if line.is_some_and(|line| line.mode == LineMode::Listen) {
+        ": what the other master reads"
+    } else if room(config, device).is_none() {
+        ": only what the gateway polls itself; a lower timeout_ms or a longer interval_s on its \
+         line would leave pauses for other registers"
+    } else {
+        ""
+    };
+    writeln!(out, "  unit {unit_id} is {}{limit}", device.name)
+}
+
+/// The requests of one device in one stream; none where another master asks.
+fn asked(
+    config: &GatewayConfig,
+    table: &MeasurementConfig,
+    index: u16,
+    device: &ModbusDevice,
+    stream: u16,
+) -> Vec<Block> {
+    let line = config.lines.get(device.line);
+    if line.is_some_and(|line| line.mode == LineMode::Listen) {
+        return Vec::new();
+    }
+    blocks(table, index, device, stream)
 }
 
 /// The requests of one device in one stream.
@@ -250,13 +332,19 @@ mod tests {
         let example = include_str!("../examples/gateway.toml");
         let text = super::report(&GatewayConfig::parse("gateway.toml", example).unwrap());
         for expected in [
-            "10 points of 3 Modbus devices and 1 brokers",
+            "11 points of 4 Modbus devices and 1 brokers",
             "Stream 1: 6 points every 1 s in 3 requests",
             "Stream 10: 2 points every 10 s in 2 requests",
             "every 1 s: holding 100-111 (4x00101-4x00112), 12 registers, 2 values",
             "every 1 s: holding 0-19 (4x00001-4x00020), 20 registers, 3 values",
             "every 1 s: discrete 0 (1x00001), 1 bits, 1 values",
             "when it is silent, a question to it costs the others up to 500 ms",
+            "Stream 5: 1 points every 5 s in 0 requests",
+            "Line controller-bus: /dev/ttyAMA0, RTU 9600 8E1, listened on",
+            "Proxy 0.0.0.0:1502: for 192.168.10.0/24, 192.168.20.7, at most 8 clients, answers up to 2000 ms old",
+            "whoever has one of these addresses can read every register, in the clear; nobody can write",
+            "unit 1 is power-meter\n",
+            "unit 103 is steam-meter: what the other master reads",
             "point wellhead-pressure: site/well-1/pressure at /value, 3 decimals of MPa_a, instant",
         ] {
             assert!(text.contains(expected), "{expected}\n{text}");

@@ -50,6 +50,7 @@ pub mod mqtt;
 pub mod notify;
 pub mod plan;
 pub mod probe;
+pub mod proxy;
 mod quarantine;
 pub mod read_once;
 pub mod recorder;

@@ -9,6 +9,7 @@
 //!   arrive can no longer be taken for a later answer.
 //! - [`link`] lets the units of a line take turns (`turn`) and bounds what a dead one costs.
 //! - [`backoff`] decides per link and per unit when a silent device is asked again.
+//! - [`listen`] hears a line that another master polls, and cannot send.
 //! - [`device`] reads one device's points of one stream; [`register_map`] plans its requests and
 //!   learns the holes in its registers.
 
@@ -17,9 +18,12 @@ pub mod connection;
 pub mod device;
 pub mod failure;
 pub mod frame;
+pub mod lane;
 pub mod link;
+pub mod listen;
 pub mod mbap;
 pub mod outcome;
+pub mod recent;
 pub mod register_map;
 pub mod rtu;
 pub mod security;

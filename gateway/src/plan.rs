@@ -11,7 +11,7 @@ use evidence::measurement::Table;
 use crate::config::Barrier;
 
 /// Where one value lies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Span {
     /// The table.
     pub table: Table,

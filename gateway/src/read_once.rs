@@ -15,11 +15,10 @@ use tokio::time::{Instant, timeout_at};
 use crate::checks::Watch;
 use crate::columns::{Side, align};
 use crate::config::{GatewayConfig, MESSAGE_STREAMS_FROM};
-use crate::modbus::device::DeviceReader;
 use crate::modbus::outcome::Outcome;
 use crate::mqtt::{self, MqttError};
 use crate::sample::{MessageSource as _, PointSample, SampleValue};
-use crate::sampling;
+use crate::sampling::{self, Reader};
 
 /// One point's line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -42,8 +41,8 @@ pub struct Row {
     pub answered: bool,
 }
 
-/// Reads every point once. Modbus devices get their own timeout for every request; messages are
-/// waited for until `wait` is over.
+/// Reads every point once. Modbus devices get their own timeout for every request; messages, and
+/// devices that another master polls, are waited for until `wait` is over.
 ///
 /// # Errors
 /// A broker's password, certificate or key file cannot be used.
@@ -57,7 +56,7 @@ pub async fn read_once(
     let polled = join_all(
         readers
             .into_iter()
-            .map(|reader| read_device(reader, &table)),
+            .map(|reader| read_device(reader, &table, wait)),
     );
     let (polled, messages) = join(polled, read_messages(config, &table, wait)).await;
     let mut rows: BTreeMap<u16, Row> = polled.into_iter().flatten().collect();
@@ -65,15 +64,21 @@ pub async fn read_once(
     Ok(rows.into_values().collect())
 }
 
-async fn read_device(mut reader: DeviceReader, table: &MeasurementConfig) -> Vec<(u16, Row)> {
+async fn read_device(
+    mut reader: Reader,
+    table: &MeasurementConfig,
+    wait: Duration,
+) -> Vec<(u16, Row)> {
     let requests = u32::try_from(reader.values().len()).unwrap_or(u32::MAX);
-    // Even if every value has to be asked for alone.
-    let deadline = Instant::now()
-        + reader
-            .timeout()
-            .saturating_mul(requests.saturating_add(1))
-            .min(Duration::from_secs(120));
-    let outcomes = reader.read(deadline).await;
+    let outcomes = match &mut reader {
+        Reader::Polled(reader) => {
+            // Even if every value has to be asked for alone.
+            let longest = reader.timeout().saturating_mul(requests.saturating_add(1));
+            let deadline = Instant::now() + longest.min(Duration::from_secs(120));
+            reader.read(deadline).await
+        }
+        Reader::Heard(reader) => reader.read_once(Instant::now() + wait).await,
+    };
     let values = reader.values().iter().zip(outcomes);
     let rows = values.filter_map(|(value, outcome)| {
         let point = table.points.get(usize::from(value.point))?;

@@ -22,11 +22,13 @@ use crate::faults::NoFaults;
 use crate::live::LiveTable;
 use crate::mqtt::{self, MqttError};
 use crate::notify::Notifier;
+use crate::proxy::Proxy;
 use crate::recorder::{Recorder, RecorderError, Settings, Software, Surroundings};
 use crate::requests::Inbox;
 use crate::restore::RestoreError;
 use crate::sample::{Message, TickSamples};
 use crate::sampling;
+use crate::sampling::field::{Lookout, offers};
 use crate::status::Publisher;
 use crate::tls::TlsError;
 
@@ -145,7 +147,16 @@ pub async fn run(
 
     let (sender, receiver) = mpsc::channel(QUEUE);
     let mut tasks = JoinSet::new();
-    for source in sampling::start(&config, &*environment.random) {
+    let field = sampling::open(&config, &*environment.random);
+    let offers = offers(&config, &field.lines);
+    let proxies: Vec<Proxy> = config
+        .proxies
+        .iter()
+        .zip(offers)
+        .map(|(proxy, offers)| Proxy::start(proxy.clone(), offers))
+        .collect();
+    let lookout = Lookout::new(&config, &field.lines, &proxies);
+    for source in field.streams {
         tasks.spawn(sample(
             source,
             recorder.axes(),
@@ -177,7 +188,7 @@ pub async fn run(
         "Recording"
     );
 
-    let publisher = Publisher::new(&config, Arc::clone(&live), outcome.clone());
+    let publisher = Publisher::new(&config, Arc::clone(&live), outcome.clone()).with(lookout);
     // From here on the sealed table describes the points.
     drop(config);
     let ended = record(

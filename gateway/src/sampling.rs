@@ -4,6 +4,7 @@
 //! read one device share its link, so their requests queue behind one another.
 
 use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use evidence::measurement::{MeasurementConfig, Source};
@@ -17,20 +18,42 @@ use crate::checks::Watch;
 use crate::config::{GatewayConfig, ModbusDevice, polled_streams};
 use crate::modbus::device::DeviceReader;
 use crate::modbus::link::GRACE;
+use crate::modbus::listen::heard::ListenedDevice;
 use crate::modbus::outcome::Outcome;
 use crate::modbus::register_map::{RegisterMap, Value};
-use crate::modbus::{Link, LinkOptions};
 use crate::plan::{Limits, Span};
 use crate::sample::{PointSample, PolledSource, TickSamples};
+
+pub mod field;
+
+use field::Line;
 
 /// Every device of one interval.
 #[derive(Debug)]
 pub struct PolledStream {
     id: u16,
     tick_ms: u64,
-    devices: Vec<DeviceReader>,
+    devices: Vec<Reader>,
     /// By point index; only this stream's points are present.
     watches: BTreeMap<u16, Watch>,
+}
+
+/// The polled streams and the lines that they are read on.
+#[derive(Debug)]
+pub struct Field {
+    /// The streams, ascending by id.
+    pub streams: Vec<PolledStream>,
+    /// The lines, in the order of the configuration.
+    pub lines: Vec<Line>,
+}
+
+/// Reads one device's points of one stream.
+#[derive(Debug)]
+pub enum Reader {
+    /// By asking.
+    Polled(DeviceReader),
+    /// From what another master asks.
+    Heard(ListenedDevice),
 }
 
 /// Starts the links and returns the polled streams, ascending by id.
@@ -38,12 +61,19 @@ pub struct PolledStream {
 /// The links are closed when the streams are dropped. Must be called within a runtime.
 #[must_use]
 pub fn start(config: &GatewayConfig, random: &dyn SecureRandom) -> Vec<PolledStream> {
+    open(config, random).streams
+}
+
+/// Like [`start`], with the lines, for those who share them.
+#[must_use]
+pub fn open(config: &GatewayConfig, random: &dyn SecureRandom) -> Field {
     let table = config.measurement(|_| 0);
-    let links = links(config, random);
-    polled_streams(config)
+    let lines = field::lines(config, random);
+    let streams = polled_streams(config)
         .into_iter()
-        .map(|id| PolledStream::new(id, config, &table, &links))
-        .collect()
+        .map(|id| PolledStream::new(id, config, &table, &lines))
+        .collect();
+    Field { streams, lines }
 }
 
 /// One reader per device over all its points, whatever their interval, for a single reading.
@@ -54,11 +84,11 @@ pub fn readers(
     config: &GatewayConfig,
     table: &MeasurementConfig,
     random: &dyn SecureRandom,
-) -> Vec<DeviceReader> {
-    let links = links(config, random);
+) -> Vec<Reader> {
+    let lines = field::lines(config, random);
     (0_u16..)
         .zip(&config.modbus)
-        .filter_map(|(index, device)| reader(table, index, device, None, &links))
+        .filter_map(|(index, device)| reader(table, index, device, None, &lines))
         .collect()
 }
 
@@ -68,35 +98,60 @@ fn reader(
     index: u16,
     device: &ModbusDevice,
     stream: Option<u16>,
-    links: &Links,
-) -> Option<DeviceReader> {
-    let link = links.get(device.line)?.clone();
+    lines: &[Line],
+) -> Option<Reader> {
+    let line = lines.get(device.line)?;
     let values = values(table, index, stream);
-    (!values.is_empty()).then(|| {
-        let map = RegisterMap::new(&device.name, limits(device), values);
-        DeviceReader::new(link, device.unit_id, device.timeout, map)
-    })
+    if values.is_empty() {
+        return None;
+    }
+    let (name, unit) = (device.name.clone(), device.unit_id);
+    if let Some(heard) = &line.heard {
+        let margin = margin(u64::from(stream.unwrap_or(0)) * 1_000);
+        let heard = Arc::clone(heard);
+        let listened = ListenedDevice::new(name, unit, heard, values, margin);
+        return Some(Reader::Heard(listened));
+    }
+    let map = RegisterMap::new(&name, limits(device), values);
+    let reader = DeviceReader::new(line.link.clone(), unit, device.timeout, map);
+    Some(Reader::Polled(reader.shared(line.share())))
 }
 
-/// One link per line, in the order of the configuration.
-type Links = Vec<Link>;
+impl Reader {
+    /// The device's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Polled(reader) => reader.name(),
+            Self::Heard(reader) => reader.name(),
+        }
+    }
 
-fn links(config: &GatewayConfig, random: &dyn SecureRandom) -> Links {
-    (0..)
-        .zip(&config.lines)
-        .map(|(place, line)| {
-            let mut first = [0; 2];
-            // Without randomness the transaction numbers start at 0, which costs a little robustness only.
-            let first_transaction = random
-                .fill(&mut first)
-                .map_or(0, |()| u16::from_be_bytes(first));
-            let options = LinkOptions::of(line).first_transaction(first_transaction);
-            Link::start(match shared_cap(config, place) {
-                Some(cap) => options.shared(cap),
-                None => options,
-            })
-        })
-        .collect()
+    /// The values, in the order of [`Reader::read`]'s outcomes.
+    #[must_use]
+    pub fn values(&self) -> &[Value] {
+        match self {
+            Self::Polled(reader) => reader.values(),
+            Self::Heard(reader) => reader.values(),
+        }
+    }
+
+    /// How many requests the next tick takes.
+    #[must_use]
+    pub fn request_count(&self) -> usize {
+        match self {
+            Self::Polled(reader) => reader.requests().count(),
+            Self::Heard(_) => 0,
+        }
+    }
+
+    /// Reads every value once, by `deadline` at the latest; one outcome per value.
+    pub async fn read(&mut self, deadline: Instant) -> Vec<Outcome> {
+        match self {
+            Self::Polled(reader) => reader.read(deadline).await,
+            Self::Heard(reader) => reader.read(deadline).await,
+        }
+    }
 }
 
 /// Where several units share a line, one request may take at most half of the shortest interval on
@@ -179,10 +234,10 @@ pub fn margin(tick_ms: u64) -> Duration {
 }
 
 impl PolledStream {
-    fn new(id: u16, config: &GatewayConfig, table: &MeasurementConfig, links: &Links) -> Self {
+    fn new(id: u16, config: &GatewayConfig, table: &MeasurementConfig, lines: &[Line]) -> Self {
         let devices = (0_u16..)
             .zip(&config.modbus)
-            .filter_map(|(index, device)| reader(table, index, device, Some(id), links))
+            .filter_map(|(index, device)| reader(table, index, device, Some(id), lines))
             .collect();
         let watches = table
             .points_of(id)
@@ -199,10 +254,7 @@ impl PolledStream {
     /// The requests one tick takes, over all devices.
     #[must_use]
     pub fn request_count(&self) -> usize {
-        self.devices
-            .iter()
-            .map(|device| device.requests().count())
-            .sum()
+        self.devices.iter().map(Reader::request_count).sum()
     }
 
     async fn read(&mut self, tick: u64, deadline: Instant) -> TickSamples {

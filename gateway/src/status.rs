@@ -18,7 +18,10 @@ use crate::durable::{self, Access};
 use crate::enrol;
 use crate::identity::Identity;
 use crate::live::{LiveTable, LiveValue};
+use crate::modbus::listen::heard::Counts;
+use crate::proxy::ProxyStatus;
 use crate::recorder::{Recorder, Settings, Software};
+use crate::sampling::field::{ListenStatus, Lookout, Seldom};
 
 const FILE: &str = "status.json";
 /// How often the file is replaced, in milliseconds.
@@ -62,6 +65,12 @@ pub struct Status<P = Vec<LiveValue>> {
     pub holds_days: Option<u64>,
     /// Samples that came too late for their tick, since the start.
     pub late_samples: u64,
+    /// Lines on which another master asks and the gateway listens.
+    #[serde(default)]
+    pub listening: Vec<ListenStatus>,
+    /// Who else reads through the gateway.
+    #[serde(default)]
+    pub proxies: Vec<ProxyStatus>,
     /// The newest value of every point.
     pub points: P,
 }
@@ -74,6 +83,7 @@ pub struct Publisher {
     limits: SpaceLimits,
     live: Arc<LiveTable>,
     outcome: Outcome,
+    lookout: Lookout,
     published_ms: AtomicU64,
     /// Monotonic time and bytes used at the first publication: the rate is counted from there.
     beginning: OnceLock<(u64, u64)>,
@@ -93,9 +103,17 @@ impl Publisher {
             limits: Settings::of(config, nobody).limits,
             live,
             outcome,
+            lookout: Lookout::default(),
             published_ms: AtomicU64::new(0),
             beginning: OnceLock::new(),
         }
+    }
+
+    /// Tells of these lines and proxies as well.
+    #[must_use]
+    pub fn with(mut self, lookout: Lookout) -> Self {
+        self.lookout = lookout;
+        self
     }
 
     /// Replaces the file if it is old enough.
@@ -131,6 +149,8 @@ impl Publisher {
             room_bytes,
             holds_days: days(grown, now_ms - since_ms, space.used_bytes + room_bytes),
             late_samples: state.late_samples,
+            listening: self.lookout.listening(),
+            proxies: self.lookout.proxies(),
             points: self.live.values(),
         };
         self.write(&status);
@@ -244,6 +264,8 @@ pub async fn of_dir(config: &GatewayConfig) -> Result<Status, StatusError> {
         room_bytes: space.room(&limits),
         holds_days: last.as_ref().and_then(|last| last.holds_days),
         late_samples: 0,
+        listening: Vec::new(),
+        proxies: Vec::new(),
         points: last.map(|last| last.points).unwrap_or_default(),
     })
 }
@@ -313,6 +335,9 @@ pub fn table(status: &Status) -> String {
     if status.late_samples > 0 {
         line("late samples", status.late_samples.to_string());
     }
+    for (name, text) in listening(&status.listening).chain(proxies(&status.proxies)) {
+        line(name, text);
+    }
     for point in &status.points {
         let value = point.value.as_deref().unwrap_or("-");
         line(
@@ -321,6 +346,63 @@ pub fn table(status: &Status) -> String {
         );
     }
     out
+}
+
+/// What is heard on lines that another master polls, and what that master does not give us.
+fn listening(lines: &[ListenStatus]) -> impl Iterator<Item = (&'static str, String)> {
+    lines.iter().flat_map(|status| {
+        let Counts {
+            pairs,
+            unanswered,
+            dropped,
+            ref last_dropped,
+            noise_bytes,
+            ..
+        } = status.counts;
+        let mut text = match &status.trouble {
+            None => format!("{}: {pairs} answers heard", status.line),
+            Some(why) => format!("{}: NOT HEARD, {why}", status.line),
+        };
+        text += &format!(", {unanswered} questions unanswered, {noise_bytes} bytes of noise");
+        let why = last_dropped.as_ref().filter(|_| dropped > 0);
+        let dropped = why.map(|why| ("", format!("{dropped} pairs dropped, the last: {why}")));
+        let seldom = status.seldom.iter().map(|seldom| {
+            let Seldom {
+                point, interval_s, ..
+            } = seldom;
+            let heard = match seldom.heard_every_ms {
+                Some(ms) => format!("heard every {}.{} s", ms / 1_000, ms % 1_000 / 100),
+                None => "not heard twice yet".to_owned(),
+            };
+            ("", format!("{point}: {heard}, interval_s = {interval_s}"))
+        });
+        std::iter::once(("listening", text))
+            .chain(dropped)
+            .chain(seldom)
+    })
+}
+
+/// Who reads through the gateway.
+fn proxies(proxies: &[ProxyStatus]) -> impl Iterator<Item = (&'static str, String)> {
+    proxies.iter().map(|proxy| {
+        let ProxyStatus {
+            listen,
+            clients,
+            from_memory,
+            from_line,
+            refused,
+            turned_away,
+            ..
+        } = proxy;
+        let text = match &proxy.trouble {
+            Some(trouble) => format!("{listen}: NOT LISTENING, {trouble}"),
+            None => format!(
+                "{listen}: {clients} clients, {from_memory} reads from memory, {from_line} from the \
+                 line, {refused} requests refused, {turned_away} strangers turned away"
+            ),
+        };
+        ("proxy", text)
+    })
 }
 
 #[cfg(test)]

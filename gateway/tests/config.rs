@@ -4,7 +4,7 @@
 
 use evidence::measurement::{MeasurementConfig, PointKind, Source, Table};
 use evidence::value::{Kind, Order};
-use gateway::config::GatewayConfig;
+use gateway::config::{GatewayConfig, LineMode};
 use proptest::prelude::{any, prop_assert, proptest};
 
 const EXAMPLE: &str = include_str!("../examples/gateway.toml");
@@ -50,6 +50,7 @@ fn the_example_is_complete_and_correct() {
         streams,
         [
             (1, 1_000, 10, false),
+            (5, 5_000, 50, false),
             (10, 10_000, 100, false),
             (10_000, 1_000, 100_000, true)
         ]
@@ -72,6 +73,19 @@ fn the_example_is_complete_and_correct() {
     assert_eq!(point("energy-export").kind, PointKind::Register);
     assert_eq!(point("energy-export").sentinels, [0xFFFF_FFFF]);
     assert_eq!(point("wellhead-pressure").stale_after_s, Some(60));
+    let bus = config
+        .modbus
+        .iter()
+        .find(|device| device.name == "steam-meter");
+    let bus = &config.lines[bus.unwrap().line];
+    assert_eq!(
+        (bus.name.as_str(), bus.mode),
+        ("controller-bus", LineMode::Listen)
+    );
+    let proxy = &config.proxies[0];
+    let units: Vec<u8> = proxy.units.iter().map(|unit| unit.unit_id).collect();
+    assert_eq!((proxy.listen.port(), units), (1_502, vec![1, 2, 103]));
+    assert!(proxy.allow[1].contains("192.168.20.7".parse().unwrap()));
 }
 
 #[test]
@@ -523,4 +537,46 @@ fn points_with_one_label_lie_in_one_request() {
         message.contains("modbus.point.together: sum, overflow are read in one request, so they have one interval_s"),
         "{message}"
     );
+}
+
+#[test]
+fn mistakes_of_a_proxy_are_told_with_what_was_meant() {
+    let meter = "[[modbus]]\nname = \"sdm\"\nhost = \"h\"\nunit_id = 7\naddress_base = \"pdu\"\n\
+         [[modbus.point]]\nname = \"p\"\ntable = \"input\"\naddress = 0\ntype = \"u16\"\ndecimals = 0\nunit = \"1\"\nkind = \"instant\"\n";
+    let lines = |proxies: &str| -> Vec<String> {
+        let message = problems(&format!("{HEAD}{meter}{proxies}"));
+        message.lines().map(str::to_owned).collect()
+    };
+    for (proxy, expected) in [
+        ("devices = [\"sdn\"]", "did you mean `sdm`?"),
+        ("", "proxy.devices: missing; write what clients may read"),
+        (
+            "devices = [\"sdm\"]\nlisten = \"1502\"",
+            "write 127.0.0.1:1502 for this machine only",
+        ),
+        (
+            "devices = [\"sdm\"]\nlisten = \"0.0.0.0:1502\"",
+            "proxy.allow: missing; nobody outside this machine",
+        ),
+        (
+            "devices = [\"sdm\"]\nallow = [\"10.0.0.1/8\"]",
+            "write 10.0.0.0/8 for the whole network",
+        ),
+        (
+            "devices = [\"sdm\"]\n[[proxy.unit]]\nunit_id = 7\ndevice = \"sdm\"",
+            "unit id 7 is offered twice",
+        ),
+        (
+            "devices = [\"sdm\"]\nmax_agems = 5",
+            "did you mean `max_age_ms`?",
+        ),
+    ] {
+        let found = lines(&format!("[[proxy]]\n{proxy}\n"));
+        assert!(
+            found.len() == 1 && found[0].contains(expected),
+            "{proxy}: {found:?}"
+        );
+    }
+    let twice = "[[proxy]]\ndevices = [\"sdm\"]\n".repeat(2);
+    assert!(lines(&twice)[0].contains("127.0.0.1:1502 is taken by the proxy in line"));
 }

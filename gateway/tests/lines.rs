@@ -154,7 +154,7 @@ fn each_mistake_of_a_line_is_told_with_its_remedy() {
         ),
         (
             "host = \"h\"\nmode = \"listen\"",
-            "line.mode: only a serial line can be listened on",
+            "line.mode: only a bus can be listened on",
         ),
         (
             "host = \"h\"\n[line.tls]\nca_file = \"x\"",

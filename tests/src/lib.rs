@@ -9,6 +9,7 @@ pub mod between;
 pub mod broker;
 pub mod commands;
 pub mod demo;
+pub mod fuzz;
 pub mod gateway_config;
 pub mod history;
 pub mod modbus_server;

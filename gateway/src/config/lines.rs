@@ -222,11 +222,13 @@ fn line(section: &Section<'_, '_>, names: &SerialNames) -> Option<LineConfig> {
     };
     let modes = [("poll", LineMode::Poll), ("listen", LineMode::Listen)];
     let mode = section.choice("mode", "a mode", &modes);
+    let is_network = endpoint.as_ref().is_some_and(|found| !found.is_rtu());
     if let Some(mode) = mode
         .as_ref()
-        .filter(|mode| *mode.get_ref() == LineMode::Listen && !serial)
+        .filter(|mode| *mode.get_ref() == LineMode::Listen && is_network)
     {
-        let text = "only a serial line can be listened on: on a network nothing of others arrives";
+        let text = "only a bus can be listened on, by a serial port or a converter that passes on what \
+                    it hears (protocol = \"rtu_over_tcp\"); a Modbus TCP connection carries nothing of others";
         section.report(&mode.span(), "mode", text);
     }
     let default_pause = u64::from(endpoint.as_ref().is_some_and(Endpoint::is_rtu)) * RTU_PAUSE_MS;

@@ -276,6 +276,28 @@ impl<'r, 't> Section<'r, 't> {
             .collect()
     }
 
+    /// A list of texts, none of them empty.
+    pub(super) fn texts(&self, key: &'static str) -> Vec<Spanned<String>> {
+        let Some(value) = self.find(key) else {
+            return Vec::new();
+        };
+        let DeValue::Array(list) = value.get_ref() else {
+            self.wrong_type(key, value, "a list of texts in quotes");
+            return Vec::new();
+        };
+        let mut texts = Vec::new();
+        for item in list {
+            match item.get_ref() {
+                DeValue::String(text) if text.is_empty() => {
+                    self.report(&item.span(), key, "must not be empty");
+                }
+                DeValue::String(text) => texts.push(Spanned::new(item.span(), text.to_string())),
+                _ => self.wrong_type(key, item, "a text in quotes"),
+            }
+        }
+        texts
+    }
+
     /// An exact decimal: a text like `"0.001"`, or a whole number. A TOML float is refused, because
     /// it is not exact.
     pub(super) fn decimal(&self, key: &'static str) -> Option<Spanned<Decimal>> {

@@ -4,20 +4,21 @@
 //! values are not asked for in this tick, and at the next ticks the back-off decides.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use evidence::quality::Quality;
-use evidence::value::{Format, Kind};
 use tokio::time::Instant;
 
 use super::backoff::Permit;
 use super::failure::Failure;
 use super::frame::{Answer, Request};
+use super::lane::Poller;
 use super::link::{Link, Reply};
 use super::outcome::{Absence, Outcome};
+use super::recent::Recent;
 use super::register_map::{RegisterMap, Value};
 use crate::plan::{Block, Span};
-use crate::sample::SampleValue;
 
 /// One device in one stream.
 #[derive(Debug)]
@@ -26,6 +27,16 @@ pub struct DeviceReader {
     unit: u8,
     timeout: Duration,
     map: RegisterMap,
+    shared: Option<Shared>,
+}
+
+/// What a device's reader tells others who want to use its line.
+#[derive(Debug)]
+pub struct Shared {
+    /// When it polls.
+    pub poller: Poller,
+    /// What it was answered.
+    pub recent: Arc<Recent>,
 }
 
 /// The rest of the device is not asked in this tick, for this reason.
@@ -40,7 +51,15 @@ impl DeviceReader {
             unit,
             timeout,
             map,
+            shared: None,
         }
+    }
+
+    /// Others use the line as well.
+    #[must_use]
+    pub fn shared(mut self, shared: Option<Shared>) -> Self {
+        self.shared = shared;
+        self
     }
 
     /// The device's name.
@@ -68,6 +87,8 @@ impl DeviceReader {
 
     /// Reads every value once, by `deadline` at the latest; one outcome per value.
     pub async fn read(&mut self, deadline: Instant) -> Vec<Outcome> {
+        let poller = self.shared.as_ref().map(|shared| shared.poller.clone());
+        let _polling = poller.as_ref().map(|poller| poller.begin(deadline));
         let mut outcomes = vec![None; self.values().len()];
         let read = self.read_into(&mut outcomes, deadline).await;
         let unasked = || match &read {
@@ -149,7 +170,11 @@ impl DeviceReader {
             unit: self.unit,
             span,
         };
-        self.link.ask(request, self.timeout, deadline, probe).await
+        let reply = self.link.ask(request, self.timeout, deadline, probe).await;
+        if let (Some(shared), Ok(answer)) = (&self.shared, &reply.result) {
+            shared.recent.keep(request, answer, Instant::now());
+        }
+        reply
     }
 
     /// Turns a reply into outcomes.
@@ -213,10 +238,7 @@ impl DeviceReader {
         let decoded = self.map.values().get(value).and_then(|value| {
             let first = usize::from(value.span.address.checked_sub(block.span.address)?);
             let words = words.get(first..first + usize::from(value.span.count))?;
-            if value.format.kind == Kind::Text {
-                return Some(SampleValue::Text(Format::text_bytes(words)));
-            }
-            value.format.raw(words).map(SampleValue::Int)
+            value.sample(words)
         });
         match decoded {
             Some(decoded) => Outcome {

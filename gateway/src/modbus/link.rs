@@ -2,7 +2,7 @@
 //!
 //! Every unit on a line takes its turn ([`super::turn`]), one request at a time, so answers cannot be
 //! mixed up. Those who wait are served by urgency: units that answer before units that are probed,
-//! then the earlier end of tick, then the order of arrival.
+//! then the earlier end of tick, then the order of arrival; guests ([`Link::ask_as_guest`]) come last.
 //!
 //! # What a silent unit costs the others on its line
 //!
@@ -32,7 +32,7 @@ use super::connection::{Answered, Connection, Patience};
 use super::failure::Failure;
 use super::frame::{Answer, Request};
 use super::rtu;
-use super::turn::{NoTurn, Turns, Urgency};
+use super::turn::{NoTurn, Turn, Turns, Urgency};
 use super::wire::{Opener, Place};
 use crate::config::{LineConfig, LineMode};
 
@@ -218,19 +218,14 @@ impl Link {
         deadline: Instant,
         probe: bool,
     ) -> Reply {
-        if self.shared.listens {
-            return Reply::unasked(Failure::ListenOnly);
-        }
-        let urgency = Urgency { probe, deadline };
-        let turn = self
-            .shared
-            .turns
-            .take(request.unit, urgency, deadline + GRACE);
-        let mut turn = match turn.await {
+        let urgency = Urgency {
+            guest: false,
+            probe,
+            deadline,
+        };
+        let mut turn = match self.turn(request.unit, urgency).await {
             Ok(turn) => turn,
-            // Held up by others until the end.
-            Err(NoTurn::Late) => return Reply::unasked(Failure::NotAsked),
-            Err(NoTurn::Refused) => return Reply::unasked(Failure::BackedOff),
+            Err(failure) => return Reply::unasked(failure),
         };
         let Some(line) = turn.line() else {
             return Reply::unasked(Failure::NotAsked);
@@ -249,6 +244,53 @@ impl Link {
         reply
     }
 
+    /// Asks for somebody else than the gateway: after everybody else who waits, and whatever comes of
+    /// it says nothing about the unit or the line. Takes no longer than [`cost_of_silence`] with
+    /// `timeout` as the cap, if nobody has the line and the line is open.
+    pub async fn ask_as_guest(
+        &self,
+        request: Request,
+        timeout: Duration,
+        deadline: Instant,
+    ) -> Reply {
+        let urgency = Urgency {
+            guest: true,
+            probe: false,
+            deadline,
+        };
+        match self.turn(request.unit, urgency).await {
+            Ok(mut turn) => match turn.line() {
+                Some(line) => self.exchange(line, request, timeout, urgency).await,
+                None => Reply::unasked(Failure::NotAsked),
+            },
+            Err(failure) => Reply::unasked(failure),
+        }
+    }
+
+    /// Whether the unit and its line answered the last time they were asked.
+    #[must_use]
+    pub fn is_answering(&self, unit: u8) -> bool {
+        self.with_state(|state| {
+            let unit = state.units.iter().find(|(other, _)| *other == unit);
+            let failures = unit.map_or(0, |(_, unit)| unit.backoff.failures());
+            state.link.failures() == 0 && failures == 0
+        })
+    }
+
+    /// Waits for the turn.
+    async fn turn(&self, unit: u8, urgency: Urgency) -> Result<Turn, Failure> {
+        if self.shared.listens {
+            return Err(Failure::ListenOnly);
+        }
+        let turns = &self.shared.turns;
+        let turn = turns.take(unit, urgency, urgency.deadline + GRACE);
+        turn.await.map_err(|why| match why {
+            // Held up by others until the end.
+            NoTurn::Late => Failure::NotAsked,
+            NoTurn::Refused => Failure::BackedOff,
+        })
+    }
+
     async fn exchange(
         &self,
         line: &mut Connection,
@@ -262,7 +304,7 @@ impl Link {
             return Reply::unasked(Failure::NotAsked);
         }
         let (mut wait, mut device) = (timeout, timeout);
-        if let Some(cap) = self.shared.cap {
+        if let Some(cap) = self.shared.cap.filter(|_| !urgency.guest) {
             device = self.device_timeout(request.unit, timeout);
             wait = device.min(cap).min(self.fair_share(left, urgency.deadline));
         }

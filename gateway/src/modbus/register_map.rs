@@ -9,13 +9,14 @@
 
 use std::time::Duration;
 
-use evidence::value::Format;
+use evidence::value::{Format, Kind};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::frame::exception_text;
 use super::outcome::describe;
 use crate::plan::{Block, Limits, Span, plan};
+use crate::sample::SampleValue;
 
 /// How long a refused value is left alone before it is asked for again.
 const HOLE_AGAIN: Duration = Duration::from_secs(600);
@@ -31,6 +32,17 @@ pub struct Value {
     pub span: Span,
     /// How its words become a column value.
     pub format: Format,
+}
+
+impl Value {
+    /// What is sealed of the value's words; `None` if they are not as many as its type has.
+    #[must_use]
+    pub fn sample(&self, words: &[u16]) -> Option<SampleValue> {
+        if self.format.kind == Kind::Text {
+            return Some(SampleValue::Text(Format::text_bytes(words)));
+        }
+        self.format.raw(words).map(SampleValue::Int)
+    }
 }
 
 /// The requests for one device's values, as far as they have been learned.

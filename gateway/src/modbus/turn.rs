@@ -29,10 +29,11 @@ struct Queue {
     waiting: Vec<Waiter>,
 }
 
-/// What decides who is next: units that answer before units that are probed, then the earlier end
-/// of tick, then arrival.
+/// What decides who is next: the gateway before its guests, units that answer before units that are
+/// probed, then the earlier end of tick, then arrival.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Urgency {
+    pub(super) guest: bool,
     pub(super) probe: bool,
     pub(super) deadline: Instant,
 }
@@ -194,7 +195,11 @@ mod tests {
 
     fn urgency(probe: bool, seconds: u64) -> Urgency {
         let deadline = Instant::now() + Duration::from_secs(seconds);
-        Urgency { probe, deadline }
+        Urgency {
+            guest: false,
+            probe,
+            deadline,
+        }
     }
 
     async fn take(turns: &Arc<Turns>, unit: u8, urgency: Urgency) -> Result<Turn, NoTurn> {

@@ -1,0 +1,309 @@
+//! What every decoder must bear that faces a wire or a file: any bytes whatever.
+//!
+//! Each target takes bytes as they might come from a line, a client, a disk or a stranger's bundle.
+//! It must return: no panic, no endless loop, no memory beyond its bounds. Where a format has exactly
+//! one encoding, what is accepted must also be what the writer writes. [`TARGETS`] is the one list;
+//! `tests/fuzz_targets.rs` runs all of it over [`seeds`] and their mutations with every test run, and
+//! the package `fuzz/` hands the same functions to libFuzzer.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use evidence::aggregate::HourAggregate;
+use evidence::bundle::{self, Bundle};
+use evidence::chain::Chain;
+use evidence::checkpoint::Checkpoint;
+use evidence::chunk::Chunk;
+use evidence::control::Control;
+use evidence::decimal::Decimal;
+use evidence::entry::Entry;
+use evidence::hash::Origin;
+use evidence::measurement::{MeasurementConfig, Table};
+use evidence::note::{Note, Vkey};
+use evidence::policy::Policy;
+use evidence::proof::TlogProof;
+use evidence::tiles;
+use evidence::wire::Upload;
+use gateway::config::{GatewayConfig, Network};
+use gateway::modbus::frame::{Answer, Request};
+use gateway::modbus::listen::decoder::{Decoder, Event, Timing};
+use gateway::modbus::listen::rtu;
+use gateway::mqtt::payload::Payload;
+use gateway::plan::Span;
+use gateway::proxy::request::{self, HEADER, Header};
+use tokio::time::Instant;
+
+/// A target: bytes in, nothing out.
+pub type Target = fn(&[u8]);
+
+/// Every target by its name.
+pub const TARGETS: [(&str, Target); 19] = [
+    ("entry", fuzz_entry),
+    ("chunk", fuzz_chunk),
+    ("measurement", fuzz_measurement),
+    ("control", fuzz_control),
+    ("note", fuzz_note),
+    ("checkpoint", fuzz_checkpoint),
+    ("vkey", fuzz_vkey),
+    ("policy", fuzz_policy),
+    ("proof", fuzz_proof),
+    ("bundle", fuzz_bundle),
+    ("upload", fuzz_upload),
+    ("tiles", fuzz_tiles),
+    ("aggregate", fuzz_aggregate),
+    ("snapshot", fuzz_snapshot),
+    ("decimal", fuzz_decimal),
+    ("config", fuzz_config),
+    ("listen", fuzz_listen),
+    ("proxy_request", fuzz_proxy_request),
+    ("payload", fuzz_payload),
+];
+
+/// A signed entry.
+pub fn fuzz_entry(bytes: &[u8]) {
+    drop(Entry::parse(bytes));
+}
+
+/// A column chunk: one encoding.
+pub fn fuzz_chunk(bytes: &[u8]) {
+    if let Ok((chunk, used)) = Chunk::decode(bytes) {
+        assert_eq!(
+            chunk.encode().as_deref(),
+            Ok(&bytes[..used]),
+            "one encoding"
+        );
+    }
+}
+
+/// The measurement table, which is CBOR: one encoding.
+pub fn fuzz_measurement(bytes: &[u8]) {
+    if let Ok(config) = MeasurementConfig::decode(bytes) {
+        assert_eq!(config.encode(), bytes, "one encoding");
+    }
+}
+
+/// A control body; the first byte is its kind: one encoding.
+pub fn fuzz_control(bytes: &[u8]) {
+    let Some((kind, body)) = bytes.split_first() else {
+        return;
+    };
+    if let Ok(control) = Control::decode(u64::from(*kind), body) {
+        assert_eq!(control.encode(), body, "one encoding");
+    }
+}
+
+/// A signed note: one encoding.
+pub fn fuzz_note(bytes: &[u8]) {
+    if let Ok(note) = Note::parse(bytes) {
+        assert_eq!(note.to_bytes(), bytes, "one encoding");
+    }
+}
+
+/// The text of a checkpoint.
+pub fn fuzz_checkpoint(bytes: &[u8]) {
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        drop(Checkpoint::parse_body(text));
+        drop(Origin::parse(text));
+    }
+}
+
+/// A verifier key.
+pub fn fuzz_vkey(bytes: &[u8]) {
+    if let Ok(text) = std::str::from_utf8(bytes)
+        && let Ok(vkey) = Vkey::parse(text)
+    {
+        assert_eq!(vkey.to_string(), text, "one encoding");
+    }
+}
+
+/// A witness policy file.
+pub fn fuzz_policy(bytes: &[u8]) {
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        drop(Policy::parse(text));
+    }
+}
+
+/// A transparency proof file: one encoding.
+pub fn fuzz_proof(bytes: &[u8]) {
+    if let Ok(proof) = TlogProof::parse(bytes) {
+        assert_eq!(proof.to_bytes(), bytes, "one encoding");
+    }
+}
+
+/// A bundle's archive, and the small files in it.
+pub fn fuzz_bundle(bytes: &[u8]) {
+    drop(Bundle::read(&bytes.to_vec()));
+    drop(bundle::parse_range_start(bytes));
+}
+
+/// What a gateway uploads: one encoding.
+pub fn fuzz_upload(bytes: &[u8]) {
+    if let Ok(upload) = Upload::decode(bytes) {
+        assert_eq!(upload.encode().as_deref(), Ok(bytes), "one encoding");
+    }
+}
+
+/// Tiles, their paths and entry bundles.
+pub fn fuzz_tiles(bytes: &[u8]) {
+    drop(tiles::parse_tile(bytes));
+    if let Ok(entries) = tiles::decode_entry_bundle(bytes) {
+        assert_eq!(
+            tiles::encode_entry_bundle(&entries).as_deref(),
+            Ok(bytes),
+            "one encoding"
+        );
+    }
+    if let Ok(text) = std::str::from_utf8(bytes)
+        && let Ok(tile) = tiles::parse_tile_path(text)
+    {
+        assert_eq!(tile.to_string(), text, "one path");
+    }
+}
+
+/// An hourly aggregate out of a database.
+pub fn fuzz_aggregate(bytes: &[u8]) {
+    drop(HourAggregate::decode(bytes));
+}
+
+/// A chain's state out of a database.
+pub fn fuzz_snapshot(bytes: &[u8]) {
+    drop(Chain::decode(bytes));
+}
+
+/// A decimal number as people and files write it.
+pub fn fuzz_decimal(bytes: &[u8]) {
+    if let Ok(text) = std::str::from_utf8(bytes)
+        && let Ok(decimal) = Decimal::parse(text)
+    {
+        assert_eq!(
+            Decimal::parse(&decimal.to_string()),
+            Ok(decimal),
+            "its own text"
+        );
+    }
+}
+
+/// A configuration file.
+pub fn fuzz_config(bytes: &[u8]) {
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        match GatewayConfig::parse("gateway.toml", text) {
+            Ok(config) => drop(config.measurement(|_| 0)),
+            Err(problems) => assert!(!problems.list.is_empty(), "a refusal says why"),
+        }
+        drop(Network::parse(text));
+    }
+}
+
+/// Bytes of a line that another master polls. The first of every 24 bytes says how the next ones are
+/// cut and how long they take.
+pub fn fuzz_listen(bytes: &[u8]) {
+    let timing = Timing::with_timeout(Duration::from_millis(300));
+    let mut decoder = Decoder::new(timing, HashMap::new());
+    let mut now = Instant::now();
+    for piece in bytes.chunks(24) {
+        let Some((how, piece)) = piece.split_first() else {
+            continue;
+        };
+        for part in piece.chunks(usize::from(how >> 4) + 1) {
+            decoder.push(part, now);
+            now += Duration::from_millis(u64::from(how & 15) * 20);
+        }
+        decoder.advance(now);
+        assert!(decoder.waiting() <= 2 * rtu::LONGEST, "bounded");
+        for event in decoder.events() {
+            if let Event::Pair(pair) = event
+                && let Answer::Words(words) = pair.answer
+            {
+                assert_eq!(words.len(), usize::from(pair.request.span.count));
+            }
+        }
+    }
+}
+
+/// A request to the proxy, and answers to what it asks.
+pub fn fuzz_proxy_request(bytes: &[u8]) {
+    let Some((header, pdu)) = bytes.split_first_chunk::<HEADER>() else {
+        return;
+    };
+    let header = Header::read(*header).unwrap_or(Header {
+        transaction: 1,
+        unit: 1,
+        pdu: 1,
+    });
+    match request::read(pdu) {
+        Ok(span) => {
+            assert!(span.end() <= 65_536, "within the address space");
+            let words = vec![0x1234; usize::from(span.count)];
+            let answer = request::answer(header, span, &Answer::Words(words));
+            assert!(answer.len() <= 260, "a frame has at most 260 bytes");
+        }
+        Err(refusal) => assert_eq!(request::refusal(header, refusal).len(), HEADER + 2),
+    }
+}
+
+/// A message's payload.
+pub fn fuzz_payload(bytes: &[u8]) {
+    for pointer in [None, Some("/value"), Some("/0/a~1b")] {
+        drop(Payload::new(bytes).number(pointer));
+    }
+}
+
+/// Well-formed bytes to begin with: every block of the format's worked examples, a configuration,
+/// frames of a serial line and requests of a client.
+#[must_use]
+pub fn seeds() -> Vec<Vec<u8>> {
+    let format = include_str!("../../evidence/FORMAT.md");
+    let blocks = format.split("```text").skip(1).filter_map(|block| {
+        let (_, rest) = block.split_once('\n')?;
+        rest.split_once("\n```").map(|(block, _)| block)
+    });
+    let mut seeds: Vec<Vec<u8>> = Vec::new();
+    for block in blocks {
+        let digits: String = block.split_whitespace().collect();
+        seeds.extend(hex::decode(digits).ok());
+        seeds.push(format!("{block}\n").into_bytes());
+        seeds.extend(block.lines().map(|line| line.as_bytes().to_vec()));
+    }
+    seeds.push(include_bytes!("../../gateway/examples/gateway.toml").to_vec());
+    let span = Span {
+        table: Table::Holding,
+        address: 0x6B,
+        count: 3,
+    };
+    let question = rtu::frame(&[17, 3, 0, 0x6B, 0, 3]);
+    let answer = rtu::frame(&[17, 3, 6, 2, 0x2B, 0, 0, 0, 0x64]);
+    seeds.push([&[0xF1][..], &question, &answer].concat());
+    seeds.push(
+        [
+            &[0x3F][..],
+            &question,
+            &question,
+            &rtu::frame(&[17, 0x83, 2]),
+        ]
+        .concat(),
+    );
+    let header = Header {
+        transaction: 5,
+        unit: 17,
+        pdu: 5,
+    };
+    seeds.push(vec![0, 5, 0, 0, 0, 6, 17, 3, 0, 0x6B, 0, 3]);
+    seeds.push(vec![0, 5, 0, 0, 0, 11, 17, 16, 0, 1, 0, 2, 4, 0, 1, 0, 2]);
+    seeds.push(request::answer(header, span, &Answer::Words(vec![1, 2, 3])));
+    seeds.push(br#"{"value": 12.5, "unit": "MPa"}"#.to_vec());
+    seeds.push(b"-12.50e3".to_vec());
+    seeds
+}
+
+/// The question that [`seeds`]' answers belong to.
+#[must_use]
+pub const fn question() -> Request {
+    Request {
+        unit: 17,
+        span: Span {
+            table: Table::Holding,
+            address: 0x6B,
+            count: 3,
+        },
+    }
+}
