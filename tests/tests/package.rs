@@ -3,6 +3,10 @@
 //! Compiling for another architecture is left out: it takes minutes. `deploy/package/build arm64` is the
 //! same script.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "what a test writes need not survive a crash"
+)]
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
