@@ -11,11 +11,11 @@ use std::path::{Path, PathBuf};
 
 use evidence::hash::Origin;
 use toml::Spanned;
-use toml::de::DeTable;
 
 use crate::clock::TimeSource;
 
 mod address;
+mod document;
 mod kind;
 mod line;
 mod lines;
@@ -45,6 +45,7 @@ pub use point::{FromTemplate, PointConfig};
 pub(crate) use problem::did_you_mean;
 pub use problem::{Problem, Problems};
 pub use proxy::{OfferedUnit, ProxyConfig};
+use document::Document;
 use reader::{Reader, Section};
 pub use register::RegisterSpec;
 pub use serial_names::{NamedPort, SerialNames};
@@ -173,16 +174,16 @@ impl GatewayConfig {
     /// Every mistake in the text.
     pub fn parse_with(file: &str, text: &str, names: &SerialNames) -> Result<Self, Problems> {
         let reader = Reader::new(text);
-        let (table, errors) = DeTable::parse_recoverable(text);
-        // After a syntax error the rest would be judged against a guess.
         let folder = Path::new(file).parent().unwrap_or_else(|| Path::new(""));
-        let config = if errors.is_empty() {
-            read(&Section::root(&reader, table.get_ref()), names, folder)
-        } else {
-            for error in errors {
-                reader.report(&error.span().unwrap_or(0..0), "", error.message());
+        let config = match Document::parse(text, &["modbus"]) {
+            Ok(document) => read(&document, &document.root(&reader), names, folder),
+            // After a syntax error the rest would be judged against a guess.
+            Err(errors) => {
+                for error in errors {
+                    reader.report(&error.span().unwrap_or(0..0), "", error.message());
+                }
+                None
             }
-            None
         };
         let warnings = reader.warnings();
         let list = reader.into_problems();
@@ -231,8 +232,9 @@ impl fmt::Display for FullPolicy {
     }
 }
 
-fn read(
-    root: &Section<'_, '_>,
+fn read<'t>(
+    document: &Document<'t>,
+    root: &Section<'_, 't>,
     serial_names: &SerialNames,
     folder: &Path,
 ) -> Option<GatewayConfig> {
@@ -256,11 +258,9 @@ fn read(
     for section in root.sections("line") {
         lines.read(&section);
     }
-    let modbus: Vec<_> = root
-        .sections("modbus")
-        .into_iter()
-        .map(|section| modbus::device(&section, &mut names, &mut lines, folder))
-        .collect();
+    let modbus = document.each(root, "modbus", |section| {
+        modbus::device(section, &mut names, &mut lines, folder)
+    });
     let mqtt: Vec<_> = root
         .sections("mqtt")
         .into_iter()

@@ -4,7 +4,7 @@
 //! values. This reader walks the parsed document instead: each getter names the key it wants, notes
 //! what is wrong with it and goes on; [`Section::finish`] reports the keys that nobody asked for.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::ops::{Range, RangeInclusive};
 
 use evidence::decimal::Decimal;
@@ -16,6 +16,7 @@ use super::problem::{Problem, did_you_mean, not_one_of};
 /// The document's text and the mistakes found so far.
 pub(super) struct Reader<'t> {
     text: &'t str,
+    line_starts: OnceCell<Vec<usize>>,
     problems: RefCell<Vec<Problem>>,
     warnings: RefCell<Vec<Problem>>,
 }
@@ -34,6 +35,7 @@ impl<'t> Reader<'t> {
     pub(super) fn new(text: &'t str) -> Self {
         Self {
             text,
+            line_starts: OnceCell::new(),
             problems: RefCell::default(),
             warnings: RefCell::default(),
         }
@@ -63,10 +65,17 @@ impl<'t> Reader<'t> {
 
     /// Line and column of a byte offset, both from 1.
     pub(super) fn position(&self, offset: usize) -> (usize, usize) {
-        let before = self.text.get(..offset).unwrap_or(self.text);
-        let line = before.matches('\n').count() + 1;
-        let column = before.rsplit('\n').next().unwrap_or("").chars().count() + 1;
-        (line, column)
+        // Every name is remembered with its line, so the lines are counted once and not for each.
+        let starts = self.line_starts.get_or_init(|| {
+            let after = |(at, _): (usize, &str)| at + 1;
+            std::iter::once(0)
+                .chain(self.text.match_indices('\n').map(after))
+                .collect()
+        });
+        let line = starts.partition_point(|&start| start <= offset).max(1);
+        let start = starts.get(line - 1).copied().unwrap_or(0);
+        let before = self.text.get(start..offset).unwrap_or("");
+        (line, before.chars().count() + 1)
     }
 
     /// The mistakes in the order of the file, each once.
