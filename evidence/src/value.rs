@@ -192,6 +192,7 @@ impl Format {
     /// The column value of registers as they were read, or `None` when their number is wrong or the
     /// format has no integer column (texts, messages).
     #[must_use]
+    #[inline]
     pub fn raw(self, words: &[u16]) -> Option<i64> {
         if words.is_empty() || words.len() != usize::from(self.words()) {
             return None;
@@ -204,10 +205,10 @@ impl Format {
             }
         };
         let join = |sum: u64, word: u16| (sum << 16) | u64::from(word);
-        let bits = if self.order.swaps_words() {
-            words.iter().rev().map(word).fold(0, join)
-        } else {
-            words.iter().map(word).fold(0, join)
+        let bits = match words {
+            [only] => u64::from(word(only)),
+            _ if self.order.swaps_words() => words.iter().rev().map(word).fold(0, join),
+            _ => words.iter().map(word).fold(0, join),
         };
         Some(match self.kind {
             Kind::I16 => sign_extend(bits, 16),

@@ -35,6 +35,7 @@ mod template;
 mod together;
 
 pub use address::{AddressBase, modicon_text, register_address};
+use document::Document;
 pub use line::{Endpoint, LineConfig, LineMode, Parity, Rs485, SerialPort, TlsFiles};
 pub use measurement::{MESSAGE_STREAMS_FROM, MESSAGE_TICK_MS, polled_streams};
 pub use modbus::ModbusDevice;
@@ -44,8 +45,11 @@ pub use of_template::point_name;
 pub use point::{FromTemplate, PointConfig};
 pub(crate) use problem::did_you_mean;
 pub use problem::{Problem, Problems};
+<<<<<<< HEAD
 pub use proxy::{OfferedUnit, ProxyConfig};
 use document::Document;
+=======
+>>>>>>> a012544 (gateway, tests: benchmarks at full speed and beside peers in one run)
 use reader::{Reader, Section};
 pub use register::RegisterSpec;
 pub use serial_names::{NamedPort, SerialNames};

@@ -45,9 +45,9 @@ pub(crate) async fn open(path: &Path, mode: Mode) -> Result<SqliteConnection, sq
         Mode::Reader => options.read_only(true),
     };
     let mut connection = options.connect().await?;
-    // The cache is per connection and there are several; 512 KiB each is plenty for appending. A WAL
-    // of one megabyte instead of four: it counts against the buffer's room.
-    sqlx::raw_sql("PRAGMA cache_size = -512; PRAGMA wal_autocheckpoint = 256")
+    // The cache is per connection and there are four; rows are appended and read once, so 128 KiB each
+    // is plenty. A WAL of one megabyte instead of four: it counts against the buffer's room.
+    sqlx::raw_sql("PRAGMA cache_size = -128; PRAGMA wal_autocheckpoint = 256")
         .execute(&mut connection)
         .await?;
     Ok(connection)

@@ -2,12 +2,9 @@
 //!
 //! A question and an answer are the same bytes (the PDU) on every line; [`super::mbap`] and
 //! [`super::rtu`] put them into frames. There is no type for a write: what cannot be expressed
-//! cannot be sent. `tokio-modbus` reads the answers. It takes more for an answer than we may: it
-//! checks lengths and counts by debug assertion only. So each answer is judged here first.
+//! cannot be sent.
 
-use bytes::Bytes;
 use evidence::measurement::Table;
-use tokio_modbus::Response;
 
 use crate::plan::Span;
 
@@ -183,52 +180,35 @@ impl Request {
         self.check_pdu(pdu)?;
         match *pdu {
             [function, code] if function == self.function() | 0x80 => Ok(Answer::Exception(code)),
-            _ => match Response::try_from(Bytes::copy_from_slice(pdu)) {
-                Ok(response) => self.answer(response),
-                // After `check_pdu` it cannot be; an answer that the library refuses is none.
-                Err(_refused) => Err(Misbehaviour::Length {
-                    expected: self.answer_bytes() + 1,
-                    found: pdu.len() + 1,
-                }),
-            },
+            [_, _, ref values @ ..] => self.words(values).map(Answer::Words),
+            // `check_pdu` has refused it.
+            _ => Err(Misbehaviour::Length {
+                expected: self.answer_bytes() + 1,
+                found: pdu.len() + 1,
+            }),
         }
     }
 
-    /// Takes the values out of the library's answer: exactly as many as were asked for.
-    ///
-    /// # Errors
-    /// [`Misbehaviour`] if it is another function's answer or holds another number of values. After
-    /// [`Self::check_pdu`] neither can be; a wrong value must not depend on that.
-    pub fn answer(self, response: Response) -> Result<Answer, Misbehaviour> {
-        let byte_count = |found| Misbehaviour::ByteCount {
-            expected: self.value_bytes(),
-            found,
+    /// One word per register, or 0 or 1 per bit.
+    fn words(self, values: &[u8]) -> Result<Vec<u16>, Misbehaviour> {
+        let words: Vec<u16> = if self.span.is_bits() {
+            // Whole bytes come; the bits behind the last one asked for mean nothing.
+            let bits = values
+                .iter()
+                .flat_map(|byte| (0..8).map(move |bit| byte >> bit & 1));
+            let asked = bits.take(usize::from(self.span.count));
+            asked.map(u16::from).collect()
+        } else {
+            let (pairs, _none) = values.as_chunks::<2>();
+            pairs.iter().map(|pair| u16::from_be_bytes(*pair)).collect()
         };
-        let words = match (self.span.table, response) {
-            (Table::Holding, Response::ReadHoldingRegisters(words))
-            | (Table::Input, Response::ReadInputRegisters(words)) => {
-                if words.len() != usize::from(self.span.count) {
-                    return Err(byte_count(words.len() * 2));
-                }
-                words
-            }
-            (Table::Coil, Response::ReadCoils(bits))
-            | (Table::Discrete, Response::ReadDiscreteInputs(bits)) => {
-                // The library gives whole bytes; the bits behind the last one asked for mean nothing.
-                if bits.len() != self.value_bytes() * 8 {
-                    return Err(byte_count(bits.len() / 8));
-                }
-                let asked = bits.into_iter().take(usize::from(self.span.count));
-                asked.map(u16::from).collect()
-            }
-            (_, other) => {
-                return Err(Misbehaviour::Function {
-                    asked: self.function(),
-                    answered: other.function_code().value(),
-                });
-            }
-        };
-        Ok(Answer::Words(words))
+        // After `check_pdu` it cannot be; a wrong value must not depend on that.
+        if words.len() == usize::from(self.span.count) && values.len() == self.value_bytes() {
+            Ok(words)
+        } else {
+            let (expected, found) = (self.value_bytes(), values.len());
+            Err(Misbehaviour::ByteCount { expected, found })
+        }
     }
 }
 
@@ -286,24 +266,16 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_of_another_function_or_count_is_refused_even_if_nobody_judged_it_before() {
-        let words = |count| Response::ReadHoldingRegisters(vec![0; count]);
+    fn an_answer_of_another_count_is_refused_even_if_nobody_judged_it_before() {
         let byte_count = |expected, found| Err(Misbehaviour::ByteCount { expected, found });
         let holding = request(Table::Holding, 3);
-        assert_eq!(holding.answer(words(2)), byte_count(6, 4));
-        assert_eq!(holding.answer(words(4)), byte_count(6, 8));
+        assert_eq!(holding.words(&[0; 4]), byte_count(6, 4));
+        assert_eq!(holding.words(&[0; 5]), byte_count(6, 5));
+        assert_eq!(holding.words(&[0; 7]), byte_count(6, 7));
+        assert_eq!(holding.words(&[0; 8]), byte_count(6, 8));
         let coils = request(Table::Coil, 10);
-        assert_eq!(
-            coils.answer(Response::ReadCoils(vec![true; 8])),
-            byte_count(2, 1)
-        );
-        assert_eq!(
-            request(Table::Input, 3).answer(words(3)),
-            Err(Misbehaviour::Function {
-                asked: 4,
-                answered: 3
-            })
-        );
+        assert_eq!(coils.words(&[0xff]), byte_count(2, 1));
+        assert_eq!(coils.words(&[0xff; 3]), byte_count(2, 3));
     }
 
     #[test]
@@ -353,7 +325,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_judged_good_the_library_can_read_and_yields_the_count(
+        fn what_is_judged_good_yields_the_words_that_the_library_reads_in_it(
             mut values in proptest::collection::vec(any::<u8>(), 250),
             count in 1_u16..=125, bits in any::<bool>(),
         ) {
@@ -362,7 +334,13 @@ mod tests {
             let mut pdu = vec![request.function(), u8::try_from(values.len()).unwrap()];
             pdu.extend(values);
             let Ok(Answer::Words(words)) = request.read(&pdu) else { panic!("{pdu:?}") };
-            prop_assert_eq!(words.len(), usize::from(count));
+            let mut theirs = match Response::try_from(Bytes::from(pdu)).unwrap() {
+                Response::ReadInputRegisters(words) => words,
+                Response::ReadDiscreteInputs(bits) => bits.into_iter().map(u16::from).collect(),
+                other => panic!("{other:?}"),
+            };
+            theirs.truncate(usize::from(count));
+            prop_assert_eq!(words, theirs);
         }
 
         /// The library, which others wrote, reads in our question what was meant.
