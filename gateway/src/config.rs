@@ -45,11 +45,8 @@ pub use of_template::point_name;
 pub use point::{FromTemplate, PointConfig};
 pub(crate) use problem::did_you_mean;
 pub use problem::{Problem, Problems};
-<<<<<<< HEAD
 pub use proxy::{OfferedUnit, ProxyConfig};
 use document::Document;
-=======
->>>>>>> a012544 (gateway, tests: benchmarks at full speed and beside peers in one run)
 use reader::{Reader, Section};
 pub use register::RegisterSpec;
 pub use serial_names::{NamedPort, SerialNames};
