@@ -36,6 +36,7 @@ mod together;
 
 pub use address::{AddressBase, modicon_text, register_address};
 use document::Document;
+use document::Document;
 pub use line::{Endpoint, LineConfig, LineMode, Parity, Rs485, SerialPort, TlsFiles};
 pub use measurement::{MESSAGE_STREAMS_FROM, MESSAGE_TICK_MS, polled_streams};
 pub use modbus::ModbusDevice;
@@ -46,7 +47,6 @@ pub use point::{FromTemplate, PointConfig};
 pub(crate) use problem::did_you_mean;
 pub use problem::{Problem, Problems};
 pub use proxy::{OfferedUnit, ProxyConfig};
-use document::Document;
 use reader::{Reader, Section};
 pub use register::RegisterSpec;
 pub use serial_names::{NamedPort, SerialNames};
