@@ -36,7 +36,6 @@ mod together;
 
 pub use address::{AddressBase, modicon_text, register_address};
 use document::Document;
-use document::Document;
 pub use line::{Endpoint, LineConfig, LineMode, Parity, Rs485, SerialPort, TlsFiles};
 pub use measurement::{MESSAGE_STREAMS_FROM, MESSAGE_TICK_MS, polled_streams};
 pub use modbus::ModbusDevice;
