@@ -197,6 +197,11 @@ impl Format {
         if words.is_empty() || words.len() != usize::from(self.words()) {
             return None;
         }
+        if let ([word], Kind::U16) = (words, self.kind) {
+            // Most registers of most devices.
+            let swapped = self.order.swaps_bytes();
+            return Some(i64::from(if swapped { word.swap_bytes() } else { *word }));
+        }
         let word = |word: &u16| {
             if self.order.swaps_bytes() {
                 word.swap_bytes()

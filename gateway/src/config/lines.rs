@@ -71,7 +71,7 @@ impl<'n> Lines<'n> {
                 Endpoint::Serial(_) => "serial",
                 _ => "host",
             };
-            let identity = self.identity(&line.endpoint);
+            let identity = identity(&line.endpoint);
             if let Some(first) = self.by_address.get(&identity) {
                 let text = format!(
                     "{} is already the line in line {first} of the file; one port is one line, \
@@ -89,15 +89,6 @@ impl<'n> Lines<'n> {
             self.list.len() - 1
         });
         self.by_name.insert(name.into_inner(), (place, at));
-    }
-
-    /// Two names of one port are one port; a connection is known by host and port, whatever is
-    /// spoken on it.
-    fn identity(&self, endpoint: &Endpoint) -> String {
-        match endpoint {
-            Endpoint::Serial(port) => self.names.device(&port.path).display().to_string(),
-            _ => endpoint.address(),
-        }
     }
 
     /// The line that a device names, or that its `host` and `port` make.
@@ -179,6 +170,15 @@ impl<'n> Lines<'n> {
         } else {
             self.units.insert((line, unit), (device.to_owned(), at));
         }
+    }
+}
+
+/// Two names of one port are one port; a connection is known by host and port, whatever is spoken
+/// on it.
+fn identity(endpoint: &Endpoint) -> String {
+    match endpoint {
+        Endpoint::Serial(port) => SerialNames::device(&port.path).display().to_string(),
+        _ => endpoint.address(),
     }
 }
 

@@ -38,7 +38,7 @@ impl SerialNames {
 
     /// The device behind a name; the name itself if it leads nowhere.
     #[must_use]
-    pub fn device(&self, name: &Path) -> PathBuf {
+    pub fn device(name: &Path) -> PathBuf {
         std::fs::canonicalize(name).unwrap_or_else(|_| name.to_owned())
     }
 
@@ -66,7 +66,7 @@ impl SerialNames {
     #[must_use]
     pub fn advice(&self, path: &Path) -> Option<String> {
         let (by_id, by_path) = (self.links("by-id"), self.links("by-path"));
-        let device = self.device(path);
+        let device = Self::device(path);
         if path.starts_with(self.dir.join("serial/by-id")) {
             if !device.exists() || Self::ids_are_unique(&by_id, &by_path) {
                 return None;
@@ -171,7 +171,7 @@ mod tests {
             .dir
             .join("serial/by-id/usb-FTDI_FT232R_A50285BI-if00-port0");
         assert_eq!(names.advice(&stable), None);
-        assert_eq!(names.device(&stable), names.dir.join("ttyUSB0"));
+        assert_eq!(SerialNames::device(&stable), names.dir.join("ttyUSB0"));
         assert_eq!(names.usb_ports()[0].name, stable);
     }
 

@@ -38,6 +38,8 @@ use crate::config::LineConfig;
 pub struct Patience {
     /// When nobody needs the answer any more.
     pub until: Instant,
+    /// The present.
+    pub now: Instant,
     /// How long we wait: on TCP with connecting, on RTU from the question, without the bytes' time
     /// on the wire.
     pub wait: Duration,
@@ -66,8 +68,10 @@ pub struct Connection {
     connect_delay: Duration,
     pause: Duration,
     wire: Option<Wire>,
-    /// When the device may next be asked: after connecting, and after its last answer.
-    usable_from: Instant,
+    /// When the device may next be asked, if not at once: after connecting, and after an answer.
+    usable_from: Option<Instant>,
+    /// Where an answer is gathered.
+    buffer: [u8; MOST_BYTES],
 }
 
 #[derive(Debug)]
@@ -100,6 +104,8 @@ pub struct Answered {
     pub answer: Answer,
     /// How long it took.
     pub took: Duration,
+    /// When its last byte was here.
+    pub ended: Instant,
 }
 
 impl Connection {
@@ -126,7 +132,8 @@ impl Connection {
             connect_delay: line.connect_delay.max(pause),
             pause,
             wire: None,
-            usable_from: Instant::now(),
+            usable_from: None,
+            buffer: [0; MOST_BYTES],
         }
     }
 
@@ -142,24 +149,37 @@ impl Connection {
             Framing::Rtu(_) => return self.ask_rtu(request, patience).await,
             Framing::Mbap { proven, .. } => proven,
         };
-        let until = patience.until.min(Instant::now() + patience.wait);
-        match self.ask_mbap(request, until).await {
+        let until = patience.until.min(patience.now + patience.wait);
+        match self.ask_mbap(request, patience.now, until).await {
             Err(failure) if proven && failure.is_stale() && Instant::now() < until => {
-                self.ask_mbap(request, until).await
+                self.ask_mbap(request, Instant::now(), until).await
             }
             other => other,
         }
     }
 
-    async fn ask_mbap(&mut self, request: Request, until: Instant) -> Result<Answered, Failure> {
+    async fn ask_mbap(
+        &mut self,
+        request: Request,
+        now: Instant,
+        until: Instant,
+    ) -> Result<Answered, Failure> {
+        let mut asked_at = now;
         // Neither a late or double answer waits on a kept connection, nor the end of the stream.
         let mut wire = match self.kept() {
             Some(wire) => wire,
-            None => self.open(until).await?,
+            None => {
+                let opened = self.open(until).await?;
+                asked_at = Instant::now();
+                opened
+            }
         };
-        if !self.pause(until).await {
-            self.wire = Some(wire);
-            return Err(Failure::NotAsked);
+        if self.usable_from.is_some() {
+            if !self.pause(until).await {
+                self.wire = Some(wire);
+                return Err(Failure::NotAsked);
+            }
+            asked_at = Instant::now();
         }
         let Framing::Mbap {
             transaction,
@@ -170,27 +190,32 @@ impl Connection {
         };
         *transaction = transaction.wrapping_add(1);
         // The wire is dropped on every path but the last, cancelling included: that closes it.
-        let asked_at = Instant::now();
         *proven = false;
         wire.send(&mbap::question(request, *transaction), until)
             .await?;
-        let mut buffer = [0; MOST_BYTES];
         let mut filled = 0;
         let answer = loop {
             // Never an empty buffer: a complete answer is shorter than it.
-            let room = buffer.get_mut(filled..).unwrap_or_default();
+            let room = self.buffer.get_mut(filled..).unwrap_or_default();
             filled += wire.receive(room, until).await?;
-            let received = buffer.get(..filled).unwrap_or_default();
+            let received = self.buffer.get(..filled).unwrap_or_default();
             if let Some(pdu) = mbap::judge(request, *transaction, received)? {
                 break request.read(pdu)?;
             }
         };
         *proven = true;
+        Ok(self.answered(wire, answer, asked_at))
+    }
+
+    fn answered(&mut self, wire: Wire, answer: Answer, asked_at: Instant) -> Answered {
         let ended = Instant::now();
-        self.usable_from = ended + self.pause;
+        self.usable_from = (!self.pause.is_zero()).then(|| ended + self.pause);
         self.wire = Some(wire);
-        let took = ended - asked_at;
-        Ok(Answered { answer, took })
+        Answered {
+            answer,
+            took: ended - asked_at,
+            ended,
+        }
     }
 
     /// The kept connection, if nothing waits on it.
@@ -215,10 +240,9 @@ impl Connection {
         rtu.dirty_until = Some(answered_by);
         rtu.hold(request.unit, asked_at + patience.longest * 2 + on_wire);
         wire.send(&question, until).await?;
-        let mut buffer = [0; MOST_BYTES];
         let mut filled = 0;
         let (answer, excess) = loop {
-            let room = buffer.get_mut(filled..).unwrap_or_default();
+            let room = self.buffer.get_mut(filled..).unwrap_or_default();
             filled += match wire.receive(room, until).await {
                 Err(Failure::Timeout) if filled > 0 => {
                     return Err(Failure::Misbehaved(Misbehaviour::Length {
@@ -228,21 +252,17 @@ impl Connection {
                 }
                 other => other?,
             };
-            let received = buffer.get(..filled).unwrap_or_default();
+            let received = self.buffer.get(..filled).unwrap_or_default();
             if let Some(complete) = rtu::judge(request, received)? {
                 break (request.read(complete.pdu)?, complete.excess);
             }
         };
-        let ended = Instant::now();
         rtu.dirty_until = None;
         rtu.held.retain(|(unit, _)| *unit != request.unit);
         // Bytes behind a right answer (many RS-485 drivers make one when they switch off) do not
         // speak against it, but the line must be silent before the next question.
         rtu.quiet = excess == 0;
-        self.usable_from = ended + self.pause;
-        self.wire = Some(wire);
-        let took = ended - asked_at;
-        Ok(Answered { answer, took })
+        Ok(self.answered(wire, answer, asked_at))
     }
 
     /// A unit that has not answered yet may do so still.
@@ -343,18 +363,23 @@ impl Connection {
         let wire = timeout_at(until, self.place.open())
             .await
             .map_err(|_elapsed| Failure::ConnectTimeout)??;
-        self.usable_from = Instant::now() + self.connect_delay;
+        let delay = self.connect_delay;
+        self.usable_from = (!delay.is_zero()).then(|| Instant::now() + delay);
         Ok(wire)
     }
 
     /// Waits until the device may be asked. False if that is after `until`: the line is kept for
     /// the next tick then.
+    #[expect(
+        clippy::needless_pass_by_ref_mut,
+        reason = "what is shared across an await must be Sync, and a stream need not be"
+    )]
     async fn pause(&mut self, until: Instant) -> bool {
-        if self.usable_from > Instant::now() {
-            if self.usable_from >= until {
+        if let Some(usable_from) = self.usable_from.filter(|at| *at > Instant::now()) {
+            if usable_from >= until {
                 return false;
             }
-            sleep_until(self.usable_from).await;
+            sleep_until(usable_from).await;
         }
         true
     }

@@ -89,7 +89,8 @@ impl DeviceReader {
     pub async fn read(&mut self, deadline: Instant) -> Vec<Outcome> {
         let poller = self.shared.as_ref().map(|shared| shared.poller.clone());
         let _polling = poller.as_ref().map(|poller| poller.begin(deadline));
-        let mut outcomes = vec![None; self.values().len()];
+        let mut outcomes: Vec<Option<Outcome>> = Vec::new();
+        outcomes.resize_with(self.values().len(), || None);
         let read = self.read_into(&mut outcomes, deadline).await;
         let unasked = || match &read {
             Err(Stop(absence)) => Outcome {
@@ -136,6 +137,28 @@ impl DeviceReader {
         deadline: Instant,
         outcomes: &mut [Option<Outcome>],
     ) -> Result<(), Stop> {
+        // Nearly always: nothing was ever refused, and nothing is copied.
+        if let Some(block) = self.map.whole(group) {
+            let reply = self.ask(block.span, deadline, false).await;
+            if let Ok(Answer::Words(words)) = &reply.result {
+                self.decode_all(block, words, reply.round_trip, outcomes);
+                return Ok(());
+            }
+            return self
+                .read_parts(group, Some(reply), deadline, outcomes)
+                .await;
+        }
+        self.read_parts(group, None, deadline, outcomes).await
+    }
+
+    /// Reads a group request by request; `first` is the reply to the first one if it was asked.
+    async fn read_parts(
+        &mut self,
+        group: usize,
+        mut first: Option<Reply>,
+        deadline: Instant,
+        outcomes: &mut [Option<Outcome>],
+    ) -> Result<(), Stop> {
         let mut blocks = VecDeque::from(self.map.blocks(group));
         while let Some(block) = blocks.pop_front() {
             if let [value] = block.values.as_slice()
@@ -148,7 +171,10 @@ impl DeviceReader {
                 );
                 continue;
             }
-            let reply = self.ask(block.span, deadline, false).await;
+            let reply = match first.take() {
+                Some(reply) => reply,
+                None => self.ask(block.span, deadline, false).await,
+            };
             match reply.result {
                 Ok(Answer::Exception(code @ (2 | 3))) if block.values.len() > 1 => {
                     for part in self.map.part(group, &block, code).into_iter().rev() {
@@ -188,15 +214,9 @@ impl DeviceReader {
         let alone = block.values.len() == 1;
         match reply.result {
             Ok(Answer::Words(words)) => {
-                for &value in &block.values {
-                    set(
-                        outcomes,
-                        value,
-                        self.decode(block, value, &words, round_trip),
-                    );
-                    if alone {
-                        self.map.found(value);
-                    }
+                self.decode_all(block, &words, round_trip, outcomes);
+                if let ([value], true) = (block.values.as_slice(), alone) {
+                    self.map.found(*value);
                 }
                 Ok(())
             }
@@ -234,6 +254,23 @@ impl DeviceReader {
         }
     }
 
+    fn decode_all(
+        &self,
+        block: &Block,
+        words: &[u16],
+        round_trip: Duration,
+        outcomes: &mut [Option<Outcome>],
+    ) {
+        for &value in &block.values {
+            set(
+                outcomes,
+                value,
+                self.decode(block, value, words, round_trip),
+            );
+        }
+    }
+
+    #[inline]
     fn decode(&self, block: &Block, value: usize, words: &[u16], round_trip: Duration) -> Outcome {
         let decoded = self.map.values().get(value).and_then(|value| {
             let first = usize::from(value.span.address.checked_sub(block.span.address)?);
@@ -256,6 +293,7 @@ impl DeviceReader {
     }
 }
 
+#[inline]
 fn set(outcomes: &mut [Option<Outcome>], value: usize, outcome: Outcome) {
     if let Some(slot) = outcomes.get_mut(value) {
         *slot = Some(outcome);

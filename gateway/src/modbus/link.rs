@@ -21,6 +21,7 @@
 //! sixth.
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -129,6 +130,8 @@ struct Shared {
     listens: bool,
     cap: Option<Duration>,
     turns: Arc<Turns>,
+    /// Whether the link or a unit has failed since it last answered; spares the lock if not.
+    troubled: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -184,6 +187,7 @@ impl Link {
             name: line.name,
             cap,
             turns: Turns::new(connection, cap.is_some()),
+            troubled: AtomicBool::new(false),
             state: Mutex::default(),
         };
         Self {
@@ -201,6 +205,9 @@ impl Link {
     /// must follow it with one call of [`Link::ask`] with `probe`.
     #[must_use]
     pub fn permit(&self, unit: u8) -> Permit {
+        if !self.shared.troubled.load(Ordering::Acquire) {
+            return Permit::Ready;
+        }
         let now = Instant::now();
         self.with_state(|state| match state.link.permit(now) {
             Permit::Ready => state.unit(unit).backoff.permit(now),
@@ -310,6 +317,7 @@ impl Link {
         }
         let patience = Patience {
             until: urgency.deadline,
+            now: started,
             wait,
             device,
             longest: timeout,
@@ -318,7 +326,11 @@ impl Link {
         let result = line.ask(request, patience).await;
         match result {
             // An answer belongs to tick n only if it arrived before n+1.
-            Ok(Answered { answer, took }) if Instant::now() < urgency.deadline => Reply {
+            Ok(Answered {
+                answer,
+                took,
+                ended,
+            }) if ended < urgency.deadline => Reply {
                 result: Ok(answer),
                 round_trip: took,
             },
@@ -375,13 +387,21 @@ impl Link {
     }
 
     fn note_answer(&self, unit: u8, took: Duration) {
+        if self.shared.cap.is_none() && !self.shared.troubled.load(Ordering::Acquire) {
+            return;
+        }
         let failures = self.with_state(|state| {
             let found = state.unit(unit);
             // A sixteenth less with every answer: a single slow one is remembered for a while.
             let remembered = found.longest.unwrap_or_default() * 15 / 16;
             found.longest = Some(took.max(remembered));
             let failures = found.backoff.answered();
-            state.link.answered().saturating_add(failures)
+            let failures = state.link.answered().saturating_add(failures);
+            let others = state.units.iter();
+            let mut others = others.filter(|(_, unit)| unit.backoff.failures() > 0);
+            let troubled = others.next().is_some();
+            self.shared.troubled.store(troubled, Ordering::Release);
+            failures
         });
         if failures > 0 {
             let name = self.name();
@@ -396,6 +416,7 @@ impl Link {
     /// There is a connection, but this unit does not answer on it: its neighbours are not held back.
     fn note_silence(&self, unit: u8, why: &dyn fmt::Display) {
         let (pause, failures) = self.with_state(|state| {
+            self.shared.troubled.store(true, Ordering::Release);
             state.link.answered();
             let backoff = &mut state.unit(unit).backoff;
             (backoff.failed(Instant::now()), backoff.failures())
@@ -410,8 +431,10 @@ impl Link {
     }
 
     fn note_unreachable(&self, failure: &Failure) {
-        let (pause, failures) =
-            self.with_state(|state| (state.link.failed(Instant::now()), state.link.failures()));
+        let (pause, failures) = self.with_state(|state| {
+            self.shared.troubled.store(true, Ordering::Release);
+            (state.link.failed(Instant::now()), state.link.failures())
+        });
         let cause = std::error::Error::source(failure).map(|cause| format!(": {cause}"));
         let (name, cause) = (self.name(), cause.unwrap_or_default());
         let text = format!("No connection to {name}: {failure}{cause}; tried again in {pause:?}");

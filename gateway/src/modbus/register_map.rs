@@ -128,6 +128,14 @@ impl RegisterMap {
         self.groups.len()
     }
 
+    /// The one request of a group of several values that was never refused.
+    #[must_use]
+    pub fn whole(&self, group: usize) -> Option<&Block> {
+        let found = self.groups.get(group)?;
+        let whole = found.stage == Stage::Joined && found.whole.values.len() > 1;
+        whole.then_some(&found.whole)
+    }
+
     /// The requests of a group. While it is taken apart, those not judged yet come first: a slow
     /// device may need several ticks for them.
     #[must_use]

@@ -166,6 +166,14 @@ impl Wire {
                 Err(error) => Err(Failure::Broken(error)),
             };
         }
+        if let Carrier::Tcp(stream) = &self.carrier {
+            return match stream.try_read(&mut scratch) {
+                Ok(0) => Err(Failure::Closed),
+                Ok(count) => Ok(count),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
+                Err(error) => Err(Failure::Broken(error)),
+            };
+        }
         let carrier = &mut self.carrier;
         let found = poll_fn(|cx| carrier.poll_read(cx, &mut scratch)).now_or_never();
         match found {
