@@ -417,3 +417,106 @@ fn the_list_and_the_register_table_fit_a_terminal_and_state_both_addresses() {
         assert!(row.contains(part), "{part}: {row}");
     }
 }
+
+const SUNSPEC: &str = "[gateway]\norigin = \"example.com/gw/1\"\ndata_dir = \"/tmp/x\"\n\
+    [[modbus]]\nname = \"inverter\"\nhost = \"h\"\ntemplate = \"sunspec\"\n";
+
+const MODEL: &str = "[[modbus.model]]\nid = 103\naddress = 40070\nlength = 50\n";
+
+const POWER: &str = "[[modbus.point]]\nname = \"power\"\nfrom = \"103.W\"\n\
+    [[modbus.point]]\nname = \"power-factor-of-ten\"\nfrom = \"103.W_SF\"\n";
+
+#[test]
+fn a_point_of_a_model_is_sealed_at_its_address_in_this_device_with_its_scale_factor() {
+    let config = parse(&format!("{SUNSPEC}{MODEL}{POWER}"));
+    let table = config.measurement(|_| 0);
+    table.validate().unwrap();
+    let (_, power) = table.point("power").unwrap();
+    let (factor, _) = table.point("power-factor-of-ten").unwrap();
+    let source = Source::Modbus {
+        table: Table::Holding,
+        address: 40_084,
+        words: 1,
+    };
+    assert_eq!((&power.source, power.scale_from), (&source, Some(factor)));
+    assert_eq!(table.devices[0].template.as_ref().unwrap().0, "sunspec");
+}
+
+#[test]
+fn a_model_that_is_not_placed_or_too_short_and_a_missing_scale_factor_are_told() {
+    let message = problem(&format!(
+        "{SUNSPEC}{}",
+        POWER
+            .split("[[modbus.point]]")
+            .take(2)
+            .collect::<Vec<_>>()
+            .join("[[modbus.point]]")
+    ));
+    assert!(
+        message.contains("config template sunspec --host"),
+        "{message}"
+    );
+    let alone = POWER
+        .split("[[modbus.point]]")
+        .take(2)
+        .collect::<Vec<_>>()
+        .join("[[modbus.point]]");
+    let message = problem(&format!("{SUNSPEC}{MODEL}{alone}"));
+    assert!(
+        message.contains(
+            "`103.W` is multiplied by the scale factor `103.W_SF`: add a [[modbus.point]]"
+        ),
+        "{message}"
+    );
+    let short = MODEL.replace("length = 50", "length = 12");
+    let message = GatewayConfig::parse("gateway.toml", &format!("{SUNSPEC}{short}{POWER}"))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        message.contains("`103.W` is not a point of template `sunspec`"),
+        "{message}"
+    );
+    let message = problem(&format!("{SUNSPEC}{MODEL}{MODEL}{POWER}"));
+    assert!(
+        message.contains(
+            "model `103` is there twice: give one of them a name of its own, name = \"103b\""
+        ),
+        "{message}"
+    );
+    let message = problem(
+        &format!("{SUNSPEC}{MODEL}{POWER}")
+            .replace("template = \"sunspec\"", "template = \"eastron-sdm630\"")
+            .replace(POWER, POINT),
+    );
+    assert!(
+        message.contains("template `eastron-sdm630` has no models"),
+        "{message}"
+    );
+    let message = GatewayConfig::parse(
+        "gateway.toml",
+        &format!("{SUNSPEC}{}{POWER}", MODEL.replace("103", "160")),
+    )
+    .unwrap_err()
+    .to_string();
+    assert!(
+        message.contains("`160` is not a model of template `sunspec`"),
+        "{message}"
+    );
+}
+
+#[test]
+fn two_models_of_one_id_have_names_of_their_own() {
+    let second = MODEL
+        .replace("id = 103", "name = \"103b\"\nid = 103")
+        .replace("40070", "40200");
+    let other = POWER
+        .replace("\"power", "\"second")
+        .replace("103.", "103b.");
+    let config = parse(&format!("{SUNSPEC}{MODEL}{second}{POWER}{other}"));
+    let table = config.measurement(|_| 0);
+    let address = |name: &str| match table.point(name).unwrap().1.source {
+        Source::Modbus { address, .. } => address,
+        Source::Message { .. } => 0,
+    };
+    assert_eq!((address("power"), address("second")), (40_084, 40_214));
+}

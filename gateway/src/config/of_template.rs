@@ -52,6 +52,10 @@ impl Chosen {
         let name = section.text("template");
         let template = name.as_ref().and_then(|name| find(section, name, folder));
         let models = model::placed(section, template.as_ref());
+        if name.is_none() && section.has("model") {
+            let text = "models belong to a template: add template = \"sunspec\"";
+            section.report(&section.place("model"), "model", text);
+        }
         Self {
             template: template.map(Arc::new),
             named: name.is_some(),

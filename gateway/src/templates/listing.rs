@@ -103,7 +103,7 @@ pub fn list(entries: &[Entry]) -> String {
     text.push('\n');
     text.push_str(&paragraph(
         "config template NAME prints a ready configuration, --show NAME the registers and where they \
-         are from. Unverified: compared with no document of the maker; --show says why.",
+         are from. Unverified: not compared with the maker's own document; --show says why.",
         0,
     ));
     text

@@ -183,9 +183,7 @@ fn write(
             out,
             "Further points of the template, for a [[modbus.point]] with from = …:",
         );
-        for line in wrap(&further, ",", 0) {
-            comment(out, &format!("  {line}"));
-        }
+        comment(out, &format!("  {}", further.join(", ")));
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 use super::Template;
 use evidence::measurement::Table;
 use evidence::value::Order;
+use proptest::prelude::{prop_assert, proptest};
 
 const SMALL: &str = "[template]\nname = \"t\"\ntitle = \"T\"\ndocument = \"D\"\nedition = \"E\"\nsource = \"S\"\n\
     verification = \"confirmed\"\naddress_base = \"pdu\"\ntable = \"input\"\norder = \"CDAB\"\ntcp_port = 502\n\
@@ -141,4 +142,16 @@ fn a_name_that_is_there_twice_is_refused() {
         message.contains("point.name: `p` is there twice"),
         "{message}"
     );
+}
+
+proptest! {
+    #[test]
+    fn no_text_makes_the_reader_panic(from in 0_usize..600, length in 0_usize..40, put in "[ -~\\n]{0,12}") {
+        let text = SMALL;
+        let from = from.min(text.len());
+        let to = (from + length).min(text.len());
+        let changed = format!("{}{put}{}", &text[..from], &text[to..]);
+        let read = Template::parse("t.toml", &changed);
+        prop_assert!(read.is_ok() || !read.unwrap_err().list.is_empty());
+    }
 }
