@@ -15,7 +15,7 @@ use ring::rand::SecureRandom;
 use tokio::time::Instant;
 
 use crate::checks::Watch;
-use crate::config::{GatewayConfig, ModbusDevice, polled_streams};
+use crate::config::{GatewayConfig, ModbusDevice, polled_streams, read_together};
 use crate::modbus::device::DeviceReader;
 use crate::modbus::link::GRACE;
 use crate::modbus::listen::heard::ListenedDevice;
@@ -108,8 +108,19 @@ fn reader(
     let (name, unit) = (device.name.clone(), device.unit_id);
     if let Some(heard) = &line.heard {
         let margin = margin(u64::from(stream.unwrap_or(0)) * 1_000);
+        let together = read_together(&device.points);
+        let number = |value: &Value| {
+            let mut points = device.points.iter().zip(&together);
+            points.find(|(point, _)| point.name == value.name)
+        };
+        // A value that no point has cannot be; it would stand alone.
+        let alone = device.points.len();
+        let values = values.into_iter().map(|value| {
+            let number = number(&value).map_or(alone, |(_, number)| *number);
+            (value, number)
+        });
         let heard = Arc::clone(heard);
-        let listened = ListenedDevice::new(name, unit, heard, values, margin);
+        let listened = ListenedDevice::new(name, unit, heard, values.collect(), margin);
         return Some(Reader::Heard(listened));
     }
     let map = RegisterMap::new(&name, limits(device), values);

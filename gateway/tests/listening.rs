@@ -99,6 +99,11 @@ fn config(line: &str) -> GatewayConfig {
     text += &point("coil", "coil", 6, "bit");
     // The other master reads 0 to 9 and 100 to 101: half of this value, and never the rest.
     text += &point("half", "holding", 9, "u32");
+    // Each is read, but never in one answer with the other.
+    for (name, address) in [("sum", 1), ("overflow", 100)] {
+        text += &point(name, "holding", address, "u16");
+        text += "together = \"totaliser\"\n";
+    }
     text += &device(2);
     text += &point("second", "holding", 5, "u16");
     text += &device(9);
@@ -121,9 +126,16 @@ fn check(samples: &[PointSample], tick: u64) {
         );
         assert!(sample.is_good());
     }
-    let [half, second, dead] = &samples[5..] else {
+    let [half, sum, overflow, second, dead] = &samples[5..] else {
         panic!("{samples:?}");
     };
+    for part in [sum, overflow] {
+        assert_eq!(
+            part.qualities,
+            [(Quality::TIMEOUT, 0)],
+            "parts of two answers"
+        );
+    }
     assert_eq!(
         half.qualities,
         [(Quality::TIMEOUT, 0)],
@@ -283,7 +295,7 @@ async fn a_converter_that_passes_on_what_it_hears_is_listened_to_and_again_after
                 let samples = stream
                     .poll(tick, Instant::now() + Duration::from_secs(1))
                     .await;
-                match &samples.samples[6] {
+                match &samples.samples[8] {
                     good if good.is_good() => return good.value.clone(),
                     other => assert_eq!(other.qualities, [(Quality::LINK_ERROR, 0)]),
                 }

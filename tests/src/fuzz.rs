@@ -4,7 +4,7 @@
 //! It must return: no panic, no endless loop, no memory beyond its bounds. Where a format has exactly
 //! one encoding, what is accepted must also be what the writer writes. [`TARGETS`] is the one list;
 //! `tests/fuzz_targets.rs` runs all of it over [`seeds`] and their mutations with every test run, and
-//! the package `fuzz/` hands the same functions to libFuzzer.
+//! as long as one likes with `FIELDSEAL_FUZZ_ROUNDS`. Each body is what a coverage-guided fuzzer wants.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -24,20 +24,22 @@ use evidence::policy::Policy;
 use evidence::proof::TlogProof;
 use evidence::tiles;
 use evidence::wire::Upload;
-use gateway::config::{GatewayConfig, Network};
+use gateway::config::{GatewayConfig, Network, Template};
 use gateway::modbus::frame::{Answer, Request};
 use gateway::modbus::listen::decoder::{Decoder, Event, Timing};
 use gateway::modbus::listen::rtu;
+use gateway::modbus::{mbap, rtu as modbus_rtu};
 use gateway::mqtt::payload::Payload;
 use gateway::plan::Span;
 use gateway::proxy::request::{self, HEADER, Header};
+use gateway::sunspec::Walk;
 use tokio::time::Instant;
 
 /// A target: bytes in, nothing out.
 pub type Target = fn(&[u8]);
 
 /// Every target by its name.
-pub const TARGETS: [(&str, Target); 19] = [
+pub const TARGETS: [(&str, Target); 23] = [
     ("entry", fuzz_entry),
     ("chunk", fuzz_chunk),
     ("measurement", fuzz_measurement),
@@ -54,6 +56,10 @@ pub const TARGETS: [(&str, Target); 19] = [
     ("snapshot", fuzz_snapshot),
     ("decimal", fuzz_decimal),
     ("config", fuzz_config),
+    ("template", fuzz_template),
+    ("mbap_answer", fuzz_mbap_answer),
+    ("rtu_answer", fuzz_rtu_answer),
+    ("sunspec", fuzz_sunspec),
     ("listen", fuzz_listen),
     ("proxy_request", fuzz_proxy_request),
     ("payload", fuzz_payload),
@@ -194,6 +200,74 @@ pub fn fuzz_config(bytes: &[u8]) {
     }
 }
 
+/// A device template.
+pub fn fuzz_template(bytes: &[u8]) {
+    if let Ok(text) = std::str::from_utf8(bytes)
+        && let Err(problems) = Template::parse("template.toml", text)
+    {
+        assert!(!problems.list.is_empty(), "a refusal says why");
+    }
+}
+
+/// The answer of a Modbus TCP device: what is taken has as many words as were asked for.
+pub fn fuzz_mbap_answer(bytes: &[u8]) {
+    for request in [question(), bits()] {
+        if let Ok(Some(pdu)) = mbap::judge(request, 5, bytes) {
+            fits(request, pdu);
+        }
+    }
+}
+
+/// The answer of a serial device, as far as it has come.
+pub fn fuzz_rtu_answer(bytes: &[u8]) {
+    for request in [question(), bits()] {
+        for received in 0..=bytes.len().min(300) {
+            if let Ok(Some(complete)) = modbus_rtu::judge(request, &bytes[..received]) {
+                fits(request, complete.pdu);
+            }
+        }
+    }
+}
+
+fn fits(request: Request, pdu: &[u8]) {
+    if let Ok(Answer::Words(words)) = request.read(pdu) {
+        assert_eq!(words.len(), usize::from(request.span.count));
+    }
+}
+
+/// What a device answers to the search for its SunSpec map: the bytes in order, over and over.
+pub fn fuzz_sunspec(bytes: &[u8]) {
+    let mut walk = Walk::default();
+    let mut words = bytes.chunks(2).cycle();
+    let mut questions = 0;
+    while let Some(span) = walk.question() {
+        questions += 1;
+        assert!(questions < 1_000, "the search ends");
+        assert!(
+            span.end() <= 65_536 && span.count <= 125,
+            "{span:?} can be asked"
+        );
+        let answer: Option<Vec<u16>> =
+            words.next().filter(|word| word != &[0xFF, 0xFF]).map(|_| {
+                let take = words.by_ref().take(usize::from(span.count));
+                take.map(|word| {
+                    word.iter()
+                        .fold(0, |word, &byte| word << 8 | u16::from(byte))
+                })
+                .collect()
+            });
+        // The map's mark, or nothing would ever be found.
+        let marked = questions == 1 && bytes.first().is_some_and(|byte| byte % 2 == 0);
+        let mark = [0x5375, 0x6E53];
+        walk.answer(if marked {
+            Some(&mark)
+        } else {
+            answer.as_deref()
+        });
+    }
+    drop(walk.map());
+}
+
 /// Bytes of a line that another master polls. The first of every 24 bytes says how the next ones are
 /// cut and how long they take.
 pub fn fuzz_listen(bytes: &[u8]) {
@@ -265,6 +339,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
         seeds.extend(block.lines().map(|line| line.as_bytes().to_vec()));
     }
     seeds.push(include_bytes!("../../gateway/examples/gateway.toml").to_vec());
+    seeds.push(include_bytes!("../../gateway/templates/eastron-sdm630.toml").to_vec());
     let span = Span {
         table: Table::Holding,
         address: 0x6B,
@@ -272,6 +347,8 @@ pub fn seeds() -> Vec<Vec<u8>> {
     };
     let question = rtu::frame(&[17, 3, 0, 0x6B, 0, 3]);
     let answer = rtu::frame(&[17, 3, 6, 2, 0x2B, 0, 0, 0, 0x64]);
+    seeds.push(answer.clone());
+    seeds.push(rtu::frame(&[17, 1, 3, 0xCD, 0x6B, 0x05]));
     seeds.push([&[0xF1][..], &question, &answer].concat());
     seeds.push(
         [
@@ -295,9 +372,20 @@ pub fn seeds() -> Vec<Vec<u8>> {
     seeds
 }
 
+/// A question for bits.
+const fn bits() -> Request {
+    Request {
+        unit: 17,
+        span: Span {
+            table: Table::Coil,
+            address: 0,
+            count: 20,
+        },
+    }
+}
+
 /// The question that [`seeds`]' answers belong to.
-#[must_use]
-pub const fn question() -> Request {
+const fn question() -> Request {
     Request {
         unit: 17,
         span: Span {

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use system_tests::fuzz::{TARGETS, seeds};
 
-/// Inputs for each target; a longer search is what `fuzz/` is for.
+/// Inputs for each target, if `FIELDSEAL_FUZZ_ROUNDS` does not say otherwise.
 const ROUNDS: u64 = 20_000;
 
 /// A small generator with a fixed beginning, so that a failure comes again (xorshift64*).
@@ -48,6 +48,8 @@ impl Random {
 #[test]
 fn no_decoder_panics_hangs_or_accepts_what_it_would_not_write() {
     let seeds = seeds();
+    let rounds = std::env::var("FIELDSEAL_FUZZ_ROUNDS");
+    let rounds = rounds.map_or(ROUNDS, |rounds| rounds.parse().unwrap());
     assert!(seeds.len() > 20, "the worked examples are found");
     for (name, target) in TARGETS {
         let mut random = Random(0x9E37_79B9_7F4A_7C15);
@@ -65,7 +67,7 @@ fn no_decoder_panics_hangs_or_accepts_what_it_would_not_write() {
                 run(&[&[kind], &seed[..]].concat());
             }
         }
-        for round in 0..ROUNDS {
+        for round in 0..rounds {
             let mut bytes = if round % 4 == 0 {
                 (0..random.below(200)).map(|_| random.byte()).collect()
             } else {

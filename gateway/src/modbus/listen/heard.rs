@@ -134,11 +134,7 @@ impl Heard {
     /// The newest answer that holds all of `span`, if it was heard at `since` or later.
     #[must_use]
     pub fn words(&self, unit: u8, span: Span, since: Instant) -> Option<Vec<u16>> {
-        self.with(|inner| inner.words(unit, span, since))
-    }
-
-    fn outcome(&self, unit: u8, value: &Value, since: Instant) -> Outcome {
-        self.with(|inner| inner.outcome(unit, value, since))
+        self.with(|inner| inner.words(unit, span, span, since))
     }
 
     fn with<T>(&self, change: impl FnOnce(&mut Inner) -> T) -> T {
@@ -211,11 +207,12 @@ impl Inner {
             .map(|(_, question)| question)
     }
 
-    fn words(&self, unit: u8, span: Span, since: Instant) -> Option<Vec<u16>> {
+    /// The words of `span` out of the newest answer that holds all of `all`.
+    fn words(&self, unit: u8, span: Span, all: Span, since: Instant) -> Option<Vec<u16>> {
         let newest = self
             .questions
             .iter()
-            .filter(|((asked, whole), _)| *asked == unit && whole.contains(span))
+            .filter(|((asked, whole), _)| *asked == unit && whole.contains(all))
             .filter_map(|((_, whole), question)| {
                 let (at, words) = question.words.as_ref()?;
                 (*at >= since).then_some((*at, *whole, words))
@@ -227,9 +224,10 @@ impl Inner {
         Some(found.to_vec())
     }
 
-    fn outcome(&self, unit: u8, value: &Value, since: Instant) -> Outcome {
+    /// What was heard of a value; `all` is what must be heard in one answer with it.
+    fn outcome(&self, unit: u8, value: &Value, all: Span, since: Instant) -> Outcome {
         let absent = |quality, why: &str| Outcome::absent(quality, 0, why, Duration::ZERO);
-        if let Some(words) = self.words(unit, value.span, since) {
+        if let Some(words) = self.words(unit, value.span, all, since) {
             return match value.sample(&words) {
                 Some(sample) => Outcome {
                     result: Ok(sample),
@@ -243,14 +241,14 @@ impl Inner {
         }
         let newest = |at: Option<Instant>| at.filter(|at| *at >= since);
         let exception = self
-            .covering(unit, value.span)
+            .covering(unit, all)
             .filter_map(|found| found.exception.filter(|(at, _)| *at >= since))
             .max();
         if let Some((_, code)) = exception {
             return Outcome::refused(code, false, Duration::ZERO);
         }
         let dropped = self
-            .covering(unit, value.span)
+            .covering(unit, all)
             .filter_map(|found| found.dropped.filter(|(at, _)| *at >= since))
             .max_by_key(|(at, _)| *at);
         match dropped {
@@ -260,7 +258,7 @@ impl Inner {
             ),
             Some((_, reason)) => absent(Quality::LINK_ERROR, reason.text()),
             None if self
-                .covering(unit, value.span)
+                .covering(unit, all)
                 .any(|found| newest(found.asked).is_some()) =>
             {
                 absent(Quality::TIMEOUT, "no answer was heard within the tick")
@@ -268,7 +266,7 @@ impl Inner {
             None => {
                 let why = format!(
                     "the other master did not read {} within the tick",
-                    describe(value.span)
+                    describe(all)
                 );
                 absent(Quality::TIMEOUT, &why)
             }
@@ -283,6 +281,9 @@ pub struct ListenedDevice {
     unit: u8,
     heard: Arc<Heard>,
     values: Vec<Value>,
+    /// What must be heard in one answer with each value: its registers, and those of the values that
+    /// are read together with it.
+    all: Vec<Span>,
     /// How long before its end a tick is taken.
     margin: Duration,
     /// Until when the ticks before have taken what was heard.
@@ -290,17 +291,24 @@ pub struct ListenedDevice {
 }
 
 impl ListenedDevice {
-    /// Takes the `values` of the unit `unit` from what is heard. `margin` is how long before its end
-    /// a tick is taken.
+    /// Takes the values of the unit `unit` from what is heard. Values with one number belong
+    /// together: they come from one answer. `margin` is how long before its end a tick is taken.
     #[must_use]
-    pub const fn new(
+    pub fn new(
         name: String,
         unit: u8,
         heard: Arc<Heard>,
-        values: Vec<Value>,
+        values: Vec<(Value, usize)>,
         margin: Duration,
     ) -> Self {
+        let all = values.iter().map(|(value, number)| {
+            let others = values.iter().filter(|(_, other)| other == number);
+            others.fold(value.span, |all, (other, _)| joined(all, other.span))
+        });
+        let all = all.collect();
+        let values = values.into_iter().map(|(value, _)| value).collect();
         Self {
+            all,
             name,
             unit,
             heard,
@@ -335,7 +343,7 @@ impl ListenedDevice {
     }
 
     /// Waits until every value was heard, at most until `deadline`.
-    pub async fn read_once(&mut self, deadline: Instant) -> Vec<Outcome> {
+    pub async fn read_once(&self, deadline: Instant) -> Vec<Outcome> {
         let since = Instant::now();
         loop {
             let outcomes = self.outcomes(since);
@@ -348,9 +356,25 @@ impl ListenedDevice {
     }
 
     fn outcomes(&self, since: Instant) -> Vec<Outcome> {
-        self.values
-            .iter()
-            .map(|value| self.heard.outcome(self.unit, value, since))
-            .collect()
+        // All at once: what is heard meanwhile belongs to the next look.
+        self.heard.with(|inner| {
+            let values = self.values.iter().zip(&self.all);
+            values
+                .map(|(value, all)| inner.outcome(self.unit, value, *all, since))
+                .collect()
+        })
+    }
+}
+
+/// The registers from the first of both to the last of both. They lie in one table, or no answer
+/// could hold them.
+fn joined(one: Span, other: Span) -> Span {
+    let address = one.address.min(other.address);
+    let end = one.end().max(other.end());
+    let count = u16::try_from(end - u32::from(address)).unwrap_or(u16::MAX);
+    Span {
+        table: one.table,
+        address,
+        count,
     }
 }
