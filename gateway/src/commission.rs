@@ -19,7 +19,7 @@ mod photos;
 mod rule;
 
 pub use follow::{FollowError, Follower, Sealed};
-pub use photos::{Photo, folder, keep_photos};
+pub use photos::{Photo, folder, keep_photos, prepare};
 pub use rule::{Allowance, Comparison, compare};
 
 /// What a person states about one point. Empty texts were not stated.

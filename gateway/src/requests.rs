@@ -95,6 +95,18 @@ pub enum RequestError {
         "{0}; whether the statement was sealed the next start finds out, and seals it if it was not"
     )]
     Unfinished(RecorderError),
+    /// The request could not be taken back.
+    #[error(
+        "the request `{path}` could not be taken back ({error}): it may still be sealed. Remove the file \
+         to prevent that, and look for the statement with `fieldseal-gateway verify` before asking again"
+    )]
+    NotWithdrawn {
+        /// The request.
+        path: PathBuf,
+        /// What the file system said.
+        #[source]
+        error: io::Error,
+    },
     /// The log cannot be read.
     #[error(transparent)]
     Log(#[from] BufferError),
@@ -152,8 +164,8 @@ enum Answer {
 ///
 /// # Errors
 ///
-/// [`RequestError`]. [`RequestError::NotAnswered`], [`RequestError::Unfinished`] and a failing disk leave
-/// open whether the statement is sealed; after every other error it is not in the log and will not be.
+/// [`RequestError`]. [`RequestError::NotAnswered`], [`RequestError::Unfinished`],
+/// [`RequestError::NotWithdrawn`] and a failing disk leave open whether the statement is sealed; after every other error it is not in the log and will not be.
 pub async fn seal(
     control: &Control,
     words: &str,
@@ -166,8 +178,9 @@ pub async fn seal(
     if !dir.join("keys").join("origin").exists() {
         return Err(RequestError::NoLog(dir.clone()));
     }
-    let folder = folder(dir);
-    durable::create_private_dir(&folder)?;
+    // Before anything is touched: a folder of another user would shut the gateway out.
+    assert_owner(dir)?;
+    let folder = prepare(dir)?;
     let since = LogReader::of_dir(&dir.join("log")).await?.bounds().1;
     let id = new_id()?;
     let place = |state: &str| folder.join(format!("{id}.{state}"));
@@ -180,7 +193,6 @@ pub async fn seal(
     let text = serde_json::to_vec(&request).map_err(io::Error::other)?;
     let asked = place("request");
     durable::write_file(&asked, &text, Access::Owner)?;
-    same_owner(dir, &asked)?;
     let deadline = Instant::now() + patience;
     loop {
         if let Some(answer) = take_answer(&place("answer"))? {
@@ -193,19 +205,20 @@ pub async fn seal(
         match lock_dir(dir) {
             Err(RecorderError::Running(_)) if Instant::now() >= deadline => {
                 // Whoever removes or renames the file first decides: it is taken back or taken.
-                return match std::fs::remove_file(&asked) {
-                    Ok(()) => Err(RequestError::NotTaken(patience)),
-                    Err(_taken) => Err(RequestError::NotAnswered(patience)),
-                };
+                return Err(if withdraw(&asked)? {
+                    RequestError::NotTaken(patience)
+                } else {
+                    RequestError::NotAnswered(patience)
+                });
             }
             Err(RecorderError::Running(_)) => tokio::time::sleep(LOOK_EVERY).await,
-            Err(error) => return Err(taken_back(&asked, error)),
+            Err(error) => return Err(taken_back(&asked, error)?),
             Ok(lock) => {
                 drop(lock);
                 match open_and_serve(settings, around, listener).await {
                     // A gateway was started in this very moment: it answers.
                     Ok(()) | Err(RecorderError::Running(_)) => {}
-                    Err(error) => return Err(taken_back(&asked, error)),
+                    Err(error) => return Err(taken_back(&asked, error)?),
                 }
             }
         }
@@ -225,10 +238,25 @@ async fn open_and_serve(
 }
 
 /// A request that nobody has claimed is withdrawn, so that the error is the whole truth.
-fn taken_back(asked: &Path, error: RecorderError) -> RequestError {
+fn taken_back(asked: &Path, error: RecorderError) -> Result<RequestError, RequestError> {
+    Ok(if withdraw(asked)? {
+        RequestError::Recorder(error)
+    } else {
+        RequestError::Unfinished(error)
+    })
+}
+
+/// Takes a request back for good; `false` if it has been claimed. While the removal is not on the disk
+/// a power cut could bring the request back, so a failing sync leaves open whether it will be sealed.
+fn withdraw(asked: &Path) -> Result<bool, RequestError> {
+    let failed = |error| RequestError::NotWithdrawn {
+        path: asked.to_owned(),
+        error,
+    };
     match std::fs::remove_file(asked) {
-        Ok(()) => RequestError::Recorder(error),
-        Err(_claimed) => RequestError::Unfinished(error),
+        Ok(()) => durable::sync_parent(asked).map(|()| true).map_err(failed),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(failed(error)),
     }
 }
 
@@ -245,17 +273,38 @@ fn folder(data_dir: &Path) -> PathBuf {
     data_dir.join("requests")
 }
 
-/// Refuses to ask under another name than the data directory's owner, and takes the request back.
-fn same_owner(dir: &Path, asked: &Path) -> Result<(), RequestError> {
-    let owner = std::fs::metadata(dir)?.uid();
-    let caller = std::fs::metadata(asked)?.uid();
-    if owner == caller {
+/// Creates the folder of requests, if it is absent: at `init` and at every start, so that it is the
+/// gateway's own before any command looks for it.
+///
+/// # Errors
+///
+/// What the file system refused.
+pub fn prepare(data_dir: &Path) -> io::Result<PathBuf> {
+    let folder = folder(data_dir);
+    durable::create_private_dir(&folder)?;
+    Ok(folder)
+}
+
+/// Refuses to go on under another name than the data directory's owner; touches nothing.
+///
+/// # Errors
+///
+/// [`RequestError::NotOwner`]; [`RequestError::NoLog`] without a data directory.
+pub fn assert_owner(dir: &Path) -> Result<(), RequestError> {
+    owned_by(dir, rustix::process::geteuid().as_raw())
+}
+
+fn owned_by(dir: &Path, caller: u32) -> Result<(), RequestError> {
+    let metadata = std::fs::metadata(dir).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => RequestError::NoLog(dir.to_owned()),
+        _ => RequestError::Files(error),
+    })?;
+    if metadata.uid() == caller {
         return Ok(());
     }
-    durable::remove_file(asked)?;
     Err(RequestError::NotOwner {
         path: dir.to_owned(),
-        owner,
+        owner: metadata.uid(),
         caller,
     })
 }
@@ -266,4 +315,41 @@ fn new_id() -> io::Result<String> {
         .fill(&mut id)
         .map_err(|_no_bytes| io::Error::other("the operating system gave no random bytes"))?;
     Ok(hex::encode(id))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt as _;
+
+    use super::{RequestError, assert_owner, owned_by, prepare, withdraw};
+
+    #[test]
+    fn only_the_owner_of_the_data_directory_may_ask_and_nothing_is_touched_before() {
+        let dir = tempfile::tempdir().unwrap();
+        let owner = std::fs::metadata(dir.path()).unwrap().uid();
+        assert_owner(dir.path()).unwrap();
+        let error = owned_by(dir.path(), owner + 1).unwrap_err();
+        assert!(matches!(error, RequestError::NotOwner { .. }), "{error}");
+        assert!(
+            error.to_string().contains(&format!("sudo -u '#{owner}'")),
+            "{error}"
+        );
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn what_is_gone_was_claimed_and_what_cannot_be_removed_is_said() {
+        let dir = tempfile::tempdir().unwrap();
+        let asked = prepare(dir.path()).unwrap().join("a.request");
+        assert!(!withdraw(&asked).unwrap());
+        std::fs::write(&asked, "x").unwrap();
+        assert!(withdraw(&asked).unwrap());
+        // A folder cannot be taken back as a file can: that is no "claimed".
+        std::fs::create_dir(&asked).unwrap();
+        let error = withdraw(&asked).unwrap_err();
+        assert!(
+            matches!(error, RequestError::NotWithdrawn { .. }),
+            "{error}"
+        );
+    }
 }

@@ -31,6 +31,7 @@ use crate::sampling;
 use crate::sampling::field::{Lookout, offers};
 use crate::status::Publisher;
 use crate::tls::TlsError;
+use crate::{commission, requests};
 
 mod connection;
 mod sources;
@@ -141,6 +142,12 @@ pub async fn run(
     let target = Target::of(&config);
     let inbox = Inbox::new(&config.data_dir, &around.faults);
     let mut recorder = connection::open(&target, settings, around).await?;
+    // The commands find these folders made by the gateway, not by whoever asks first. Without them
+    // nothing can be asked for, which is no reason not to record.
+    let prepared = requests::prepare(&config.data_dir).and(commission::prepare(&config.data_dir));
+    if let Err(error) = prepared {
+        tracing::error!("The folders for requests and sheets cannot be made: {error}");
+    }
     let outcome = Outcome::load(&config.data_dir);
     recorder.acknowledge(*outcome.acknowledged.borrow());
     let live = Arc::new(LiveTable::new(recorder.log().chain().config().cloned()));

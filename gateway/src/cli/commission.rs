@@ -91,6 +91,8 @@ pub(super) async fn execute(
     args: &CommissionArgs,
 ) -> Result<String, Failure> {
     let place = Place::of(config, &args.point)?;
+    // Whoever else writes here shuts the gateway out of its own folders.
+    requests::assert_owner(&config.data_dir)?;
     // Asked for before anybody has to answer questions.
     let status = status::of_dir(config).await?;
     if !status.running {

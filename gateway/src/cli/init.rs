@@ -14,6 +14,7 @@ use crate::durable;
 use crate::identity::Identity;
 use crate::journal::Journal;
 use crate::recorder::{Recorder, Settings};
+use crate::{commission, requests};
 
 /// What `init` takes.
 #[derive(Debug, Args)]
@@ -41,6 +42,8 @@ pub(super) async fn execute(config: &GatewayConfig, args: &InitArgs) -> Result<S
     drop(identity);
     let settings = Settings::of(config, software());
     Recorder::begin_log(settings, around(clock), predecessor).await?;
+    requests::prepare(&config.data_dir)?;
+    commission::prepare(&config.data_dir)?;
     let fingerprint = sha256(vkey.as_bytes()).to_hex();
     Ok(format!(
         "A new log was begun in {}.\n\n\

@@ -41,6 +41,14 @@ pub fn keep_photos(data_dir: &Path, photos: &[PathBuf]) -> io::Result<Vec<Photo>
         .collect()
 }
 
+/// Creates the folder of sheets and photos, if it is absent: at `init` and at every start.
+///
+/// # Errors
+/// What the file system refused.
+pub fn prepare(data_dir: &Path) -> io::Result<()> {
+    durable::create_dir(&folder(data_dir))
+}
+
 /// Where sheets and photos are kept.
 pub fn folder(data_dir: &Path) -> PathBuf {
     data_dir.join("commissioning")

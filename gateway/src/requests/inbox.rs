@@ -1,9 +1,10 @@
 //! The side of whoever holds the recorder: takes requests up, seals them, answers.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use evidence::control::{Control, kind};
 use evidence::entry::{Body, ControlBody, Entry};
@@ -31,6 +32,8 @@ const ANSWER_KEPT_MS: u64 = 3_600_000;
 pub struct Inbox {
     dir: PathBuf,
     faults: Arc<dyn Faults>,
+    /// What was said of which file, so that it is said once and not at every look.
+    said: Mutex<BTreeMap<String, String>>,
 }
 
 impl Inbox {
@@ -40,6 +43,7 @@ impl Inbox {
         Self {
             dir: folder(data_dir),
             faults: Arc::clone(faults),
+            said: Mutex::default(),
         }
     }
 
@@ -57,21 +61,45 @@ impl Inbox {
         listener: &mut dyn Listener,
     ) -> Result<(), RecorderError> {
         let waiting = match self.waiting(recorder) {
-            Ok(waiting) => waiting,
+            Ok(waiting) => {
+                self.forget_said("");
+                waiting
+            }
             Err(error) => {
-                tracing::error!("Requests cannot be taken: {error}");
+                self.say("", &format!("requests cannot be taken: {error}"));
                 return Ok(());
             }
         };
         for id in waiting {
             if let Err(error) = self.finish(&id, recorder, listener).await? {
-                tracing::error!(request.id = %id, "A request is not finished yet: {error}");
+                self.say(&id, &format!("it is not finished yet: {error}"));
             }
         }
         Ok(())
     }
 
-    /// The ids of claimed requests, and of new ones after claiming them.
+    /// Says something about an item, unless that was the last thing said about it.
+    fn say(&self, item: &str, text: &str) {
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        if said.insert(item.to_owned(), text.to_owned()).as_deref() != Some(text) {
+            tracing::error!(request.id = item, "Trouble with a request: {text}");
+        }
+    }
+
+    /// What was said is over: said again if it comes back.
+    fn forget_said(&self, item: &str) {
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        said.remove(item);
+    }
+
+    /// Forgets what was said of items that are gone.
+    fn forget_gone(&self, names: &[String]) {
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        said.retain(|item, _| names.iter().any(|name| name.starts_with(item.as_str())));
+    }
+
+    /// The ids of claimed requests, and of new ones after claiming them. What is no plain file, or
+    /// cannot be claimed, is left where it is and said; it keeps nothing else waiting.
     fn waiting(&self, recorder: &Recorder) -> io::Result<Vec<String>> {
         let listed = match std::fs::read_dir(&self.dir) {
             Ok(listed) => listed,
@@ -82,6 +110,7 @@ impl Inbox {
         for item in listed {
             names.extend(item?.file_name().into_string());
         }
+        self.forget_gone(&names);
         if names.is_empty() {
             return Ok(Vec::new());
         }
@@ -89,23 +118,47 @@ impl Inbox {
         names.sort();
         let mut ids = Vec::new();
         for name in names {
-            match name.rsplit_once('.') {
-                Some((id, "claimed")) => ids.push(id.to_owned()),
-                Some((id, "request")) => {
+            let Some((id, state)) = name.rsplit_once('.') else {
+                continue;
+            };
+            match self.is_plain(&name) {
+                Ok(true) => {}
+                Ok(false) => {
+                    self.say(&name, "it is not a plain file; remove it");
+                    continue;
+                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => {
+                    self.say(&name, &error.to_string());
+                    continue;
+                }
+            }
+            match (id, state) {
+                (id, "claimed") => ids.push(id.to_owned()),
+                (id, "request") => {
                     // From here on it will be sealed or refused; before, the command may take it back.
                     let claimed =
                         durable::move_file(&self.dir.join(&name), &self.place(id, "claimed"));
                     match claimed {
                         Ok(()) => ids.push(id.to_owned()),
                         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                        Err(error) => return Err(error),
+                        Err(error) => self.say(id, &error.to_string()),
                     }
                 }
-                Some((id, "answer")) => self.forget_old_answer(id, recorder)?,
+                (id, "answer") => {
+                    if let Err(error) = self.forget_old_answer(id, recorder) {
+                        self.say(id, &error.to_string());
+                    }
+                }
                 _ => {}
             }
         }
         Ok(ids)
+    }
+
+    /// Whether this is a file and nothing that would block or lead elsewhere.
+    fn is_plain(&self, name: &str) -> io::Result<bool> {
+        Ok(std::fs::symlink_metadata(self.dir.join(name))?.is_file())
     }
 
     /// Another user who could write here could put words into the log.
@@ -116,9 +169,10 @@ impl Inbox {
             return Ok(());
         }
         Err(io::Error::other(format!(
-            "`{}` can be written by others than the owner of the data directory; \
-             make it the owner's alone (chmod 700) and look at what lies in it",
-            self.dir.display()
+            "`{}` belongs to or can be written by others than the owner of the data directory; \
+             make it the owner's alone (chown {} and chmod 700) and look at what lies in it",
+            self.dir.display(),
+            parent.uid()
         )))
     }
 

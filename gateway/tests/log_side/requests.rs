@@ -293,3 +293,40 @@ async fn a_folder_that_others_may_write_is_not_served() {
     inbox.serve(&mut recorder, &mut ()).await.unwrap();
     assert_eq!(recorder.status().size, before + 1);
 }
+
+#[tokio::test]
+async fn one_item_that_cannot_be_taken_keeps_nothing_else_waiting() {
+    let mut site = Site::new(ManualClock::trusted(MARCH + 5_000, 5_000));
+    let mut recorder = site.start().await;
+    let folder = requests::prepare(site.dir.path()).unwrap();
+    // The first request cannot be moved where it belongs; the second is no file, nor is the third's claim.
+    let body = hex::encode(record("waited").encode());
+    let text = format!(r#"{{"since":0,"kind":14,"body":"{body}","words":"x"}}"#);
+    for name in ["a.request", "z.request"] {
+        durable::write_file(&folder.join(name), text.as_bytes(), Access::Owner).unwrap();
+    }
+    for name in ["a.claimed", "b.request", "c.claimed", "d.answer"] {
+        std::fs::create_dir(folder.join(name)).unwrap();
+    }
+    let before = recorder.status().size;
+    let inbox = Inbox::new(site.dir.path(), &site.faults);
+    inbox.serve(&mut recorder, &mut ()).await.unwrap();
+    assert_eq!(recorder.status().size, before + 1);
+    let mut left = left_in_folder(&site);
+    left.sort();
+    let expected = [
+        "a.claimed",
+        "a.request",
+        "b.request",
+        "c.claimed",
+        "d.answer",
+        "z.answer",
+    ];
+    assert_eq!(left, expected);
+    // What stood in the way is removed: the first goes as well.
+    std::fs::remove_dir(folder.join("a.claimed")).unwrap();
+    inbox.serve(&mut recorder, &mut ()).await.unwrap();
+    assert!(folder.join("a.answer").is_file());
+    recorder.close().await.unwrap();
+    site.whole().await;
+}
