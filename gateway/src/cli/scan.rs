@@ -12,6 +12,7 @@ use clap::Args;
 use super::given_line::host_and_port;
 use super::{Failure, json};
 use crate::columns::paragraph;
+use crate::config::SerialNames;
 use crate::scan::{Extent, Found, Hosts, Port, Progress, Report, network, serial};
 
 /// What `scan` takes.
@@ -19,12 +20,7 @@ use crate::scan::{Extent, Found, Hosts, Port, Progress, Report, network, serial}
 #[command(after_help = EXAMPLES)]
 pub struct ScanArgs {
     /// A serial port, best by its name under /dev/serial/by-id.
-    #[arg(
-        long,
-        value_name = "PORT",
-        conflicts_with = "host",
-        required_unless_present = "host"
-    )]
+    #[arg(long, value_name = "PORT", conflicts_with = "host")]
     port: Option<PathBuf>,
     /// A host, or HOST:PORT; may be given several times.
     #[arg(long, value_name = "HOST[:PORT]")]
@@ -94,6 +90,10 @@ pub(super) async fn execute(
     args: ScanArgs,
     shutdown: impl Future<Output = ()>,
 ) -> Result<String, Failure> {
+    if args.port.is_none() && args.host.is_empty() {
+        return Err(Failure::usage(nowhere()));
+    }
+    let on_port = args.port.is_some();
     let extent = if args.full {
         Extent::Full
     } else {
@@ -145,11 +145,31 @@ pub(super) async fn execute(
         return Err(Failure::unavailable(why).after(text));
     }
     if report.found.is_empty() {
-        let why = "nobody answered. Check power, wiring (A and B may be swapped) and the other end's \
-                   settings; --full tries every setting and unit id";
+        let why = if on_port {
+            "nobody answered. Check power, wiring (A and B may be swapped) and the settings in the \
+             meter's menu; --full tries every setting and unit id"
+        } else {
+            "nobody answered. Check addresses, cables and whether Modbus is switched on in the device; \
+             --full asks every unit id, --ports other ports"
+        };
         return Err(Failure::unavailable(why).after(text));
     }
     Ok(text)
+}
+
+/// What to say when nothing was said: the ports there are.
+fn nowhere() -> String {
+    let ports = SerialNames::system().usb_ports();
+    let ports: Vec<String> = ports
+        .iter()
+        .map(|port| port.name.display().to_string())
+        .collect();
+    let plugged = if ports.is_empty() {
+        String::from("no USB serial converter is plugged in")
+    } else {
+        format!("plugged in: {}", ports.join(", "))
+    };
+    format!("say where: --port PORT for a serial line ({plugged}), or --host HOST")
 }
 
 fn places(hosts: &[String], ports: &[u16]) -> Result<Vec<(String, u16)>, Failure> {
