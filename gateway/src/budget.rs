@@ -233,13 +233,13 @@ impl DeviceBudget {
             max_registers: device.max_registers,
             max_bits: device.max_bits,
             max_gap: device.max_gap,
-            barriers: device.barriers.iter().map(barrier).collect(),
+            barriers: device.barriers.iter().copied().map(barrier).collect(),
             requests: requests.collect(),
         }
     }
 }
 
-fn barrier(barrier: &Barrier) -> String {
+fn barrier(barrier: Barrier) -> String {
     let count = barrier.to.saturating_sub(barrier.from).saturating_add(1);
     describe(Span {
         table: barrier.table,

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{Budget, DeviceBudget, Interval, LineBudget, RequestCost, seconds};
-use crate::columns::{Side, align, paragraph, wrap};
+use crate::columns::{Side, align, fit, paragraph, wrap};
 use crate::config::modicon_text;
 use crate::plan::Span;
 
@@ -18,7 +18,7 @@ pub fn report(budget: &Budget) -> String {
     if budget.lines.is_empty() {
         text.push_str("Nothing is polled: there is no [[modbus]] device.\n");
     }
-    text
+    fit(&text)
 }
 
 fn write_line(out: &mut String, line: &LineBudget) -> std::fmt::Result {

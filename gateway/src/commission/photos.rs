@@ -90,7 +90,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let photo = dir.path().join("IMG 1.JPG");
         crate::durable::write_file(&photo, b"pixels", crate::durable::Access::All).unwrap();
-        let kept = keep_photos(dir.path(), &[photo.clone(), photo.clone()]).unwrap();
+        let kept = keep_photos(dir.path(), &[photo.clone(), photo]).unwrap();
         assert_eq!(kept[0].name, "IMG 1.JPG");
         assert_eq!(kept[0].kept, kept[1].kept);
         // sha256sum of "pixels".
