@@ -34,7 +34,7 @@ pub struct ScanArgs {
     /// The settings and unit ids that most devices have (this is the default).
     #[arg(long, conflicts_with = "full")]
     quick: bool,
-    /// All settings and all unit ids: up to an hour for a serial port.
+    /// All settings and all unit ids: an hour for a serial port on which nobody answers.
     #[arg(long)]
     full: bool,
     /// Only these unit ids, e.g. 1-10,247.

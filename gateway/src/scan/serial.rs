@@ -102,7 +102,9 @@ pub async fn serial(port: &Port, report: &mut Report, watcher: &Watcher<'_>) {
             });
             report.asked += 1;
             asked += 1;
-            match life(&inquiry, unit, thorough).await {
+            // Twice the questions to all of them would take twice the hour.
+            let likely = quick_units().any(|quick| quick == unit);
+            match life(&inquiry, unit, thorough && likely).await {
                 Life::Alive(proof, took) => {
                     let alive = found(&inquiry, &line, unit, proof, took).await;
                     report.found.push(alive);
