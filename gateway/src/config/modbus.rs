@@ -8,7 +8,7 @@ use toml::Spanned;
 
 use super::address::AddressBase;
 use super::lines::Lines;
-use super::of_template::Chosen;
+use super::of_template::{self, Chosen};
 use super::order;
 use super::point::{self, PointConfig};
 use super::reader::Section;
@@ -156,7 +156,7 @@ pub(super) fn device(
         .map(|point| (section, point))
         .chain(own)
         .collect();
-    chosen.name_factors(&mut read);
+    of_template::name_factors(&mut read);
     together::check(&read, &device);
     device.points = read.into_iter().map(|(_, point)| point).collect();
     chosen.complete(section, &mut device);

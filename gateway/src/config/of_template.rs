@@ -241,32 +241,6 @@ impl Chosen {
         found
     }
 
-    /// Replaces the template's names of scale factors by those that their points have here.
-    pub(super) fn name_factors(&self, points: &mut [(&Section<'_, '_>, PointConfig)]) {
-        let by_from: Vec<(String, String)> = points
-            .iter()
-            .filter_map(|(_, point)| Some((point.from.as_ref()?.point.clone(), point.name.clone())))
-            .collect();
-        for (section, point) in points {
-            let (Some(from), Some(factor)) = (&point.from, &mut point.scale_from) else {
-                continue;
-            };
-            let wanted = model::beside(&from.point, factor);
-            if let Some((_, name)) = by_from.iter().find(|(from, _)| *from == wanted) {
-                factor.clone_from(name);
-            } else {
-                let text = format!(
-                    "`{}` is multiplied by the scale factor `{wanted}`: add a [[modbus.point]] with \
-                     from = \"{wanted}\"",
-                    from.point
-                );
-                section.report(&section.place("from"), "from", text);
-                // Reported once, here.
-                point.scale_from = None;
-            }
-        }
-    }
-
     /// Says what nobody has confirmed.
     fn warn(&self, section: &Section<'_, '_>, device: &ModbusDevice) {
         let Some(template) = self.get() else { return };
@@ -303,6 +277,32 @@ impl Chosen {
         }
         self.warn(section, device);
         barred(section, device);
+    }
+}
+
+/// Replaces the template's names of scale factors by those that their points have here.
+pub(super) fn name_factors(points: &mut [(&Section<'_, '_>, PointConfig)]) {
+    let by_from: Vec<(String, String)> = points
+        .iter()
+        .filter_map(|(_, point)| Some((point.from.as_ref()?.point.clone(), point.name.clone())))
+        .collect();
+    for (section, point) in points {
+        let (Some(from), Some(factor)) = (&point.from, &mut point.scale_from) else {
+            continue;
+        };
+        let wanted = model::beside(&from.point, factor);
+        if let Some((_, name)) = by_from.iter().find(|(from, _)| *from == wanted) {
+            factor.clone_from(name);
+        } else {
+            let text = format!(
+                "`{}` is multiplied by the scale factor `{wanted}`: add a [[modbus.point]] with \
+                 from = \"{wanted}\"",
+                from.point
+            );
+            section.report(&section.place("from"), "from", text);
+            // Reported once, here.
+            point.scale_from = None;
+        }
     }
 }
 

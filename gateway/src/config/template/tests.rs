@@ -150,7 +150,7 @@ proptest! {
         let text = SMALL;
         let from = from.min(text.len());
         let to = (from + length).min(text.len());
-        let changed = format!("{}{put}{}", &text[..from], &text[to..]);
+        let changed = format!("{}{put}{}", text.get(..from).unwrap(), text.get(to..).unwrap());
         let read = Template::parse("t.toml", &changed);
         prop_assert!(read.is_ok() || !read.unwrap_err().list.is_empty());
     }
