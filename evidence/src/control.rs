@@ -7,6 +7,10 @@ use crate::key::VerifyingKey;
 use crate::measurement::MeasurementConfig;
 use crate::rejection::Rejection;
 
+mod device;
+
+pub use device::{DeviceEvent, DeviceReading, DeviceRole, DeviceStatement};
+
 /// The control kinds of this version. Kinds 6, 7, 11 and 13 are reserved and refused.
 pub mod kind {
     /// The first entry.
@@ -23,7 +27,7 @@ pub mod kind {
     pub const ANNOTATION: u64 = 8;
     /// Where the tick axes stand in time.
     pub const CLOCK: u64 = 9;
-    /// The identity a device reported.
+    /// The identity and settings that a device reported, or that a person confirmed.
     pub const DEVICE: u64 = 10;
     /// This log continues another one, or lost a file.
     pub const RECOVERY: u64 = 12;
@@ -70,12 +74,7 @@ pub enum Control {
     /// Kind 9.
     Clock(ClockEvent),
     /// Kind 10.
-    Device {
-        /// The device's name in the configuration.
-        device: String,
-        /// What it calls itself.
-        identity: String,
-    },
+    Device(DeviceStatement),
     /// Kind 12.
     Recovery {
         /// The log that ended, or this log itself when only a file was lost.
@@ -170,6 +169,11 @@ pub fn approval_message(origin: &Origin, index: u64, leaf: &Hash) -> Vec<u8> {
 
 /// The longest text in a control body.
 const MOST_TEXT: usize = 4_000;
+/// The beginning of a text that has at most `most` bytes.
+fn cut(text: &str, most: usize) -> &str {
+    text.get(..text.floor_char_boundary(most)).unwrap_or(text)
+}
+
 /// The only body format there is.
 const FORMAT_VERSION: u64 = 1;
 
@@ -185,7 +189,7 @@ impl Control {
             Self::Software { .. } => kind::SOFTWARE,
             Self::Annotation { .. } => kind::ANNOTATION,
             Self::Clock(_) => kind::CLOCK,
-            Self::Device { .. } => kind::DEVICE,
+            Self::Device(_) => kind::DEVICE,
             Self::Recovery { .. } => kind::RECOVERY,
             Self::Commissioning { .. } => kind::COMMISSIONING,
             Self::Dropped { .. } => kind::DROPPED,
@@ -238,13 +242,7 @@ impl Control {
                     .text(text);
             }
             Self::Clock(event) => event.write(&mut w),
-            Self::Device { device, identity } => {
-                w.map(2)
-                    .text("device")
-                    .text(device)
-                    .text("identity")
-                    .text(identity);
-            }
+            Self::Device(statement) => statement.write(&mut w),
             Self::Recovery {
                 origin,
                 last_index,
@@ -447,13 +445,7 @@ fn decode_fields(
             })
         }
         kind::CLOCK => Raw::Other(Control::Clock(ClockEvent::read(r, &mut fields)?)),
-        kind::DEVICE => {
-            let device = text(r, &mut fields, "device")?;
-            Raw::Other(Control::Device {
-                device,
-                identity: text(r, &mut fields, "identity")?,
-            })
-        }
+        kind::DEVICE => Raw::Other(Control::Device(DeviceStatement::read(r, &mut fields)?)),
         kind::RECOVERY => {
             let origin = text(r, &mut fields, "origin")?;
             let reason = text(r, &mut fields, "reason")?;

@@ -60,6 +60,9 @@ registry! {
     42 RETAINED "retained" "A retained message: its age is unknown.",
     43 OFF_GRID "off grid" "The number does not fit the point's declared decimals; its text or words are kept.",
     44 SETTLING "settling" "Read within the settling time after the device returned.",
+    45 REVERSED "reversed" "The sign contradicts the declared direction: a current transformer or flow is reversed.",
+    46 UNCHECKED "unchecked" "The device's identity, settings or status word could not be read, so nothing vouches for it.",
+    47 ROLLOVER "rollover" "The register began anew at its declared capacity; only the first value behind it is flagged.",
 }
 
 impl Quality {

@@ -76,9 +76,7 @@ impl Event {
                     event.note
                 ),
             ),
-            Control::Device { device, identity } => {
-                ("device", format!("{device} says it is {identity}"))
-            }
+            Control::Device(statement) => ("device", statement.words()),
             Control::Recovery {
                 origin,
                 last_index,

@@ -88,7 +88,7 @@ def samples(payload, chunk):
     codes, last, absent = {}, (-1, 0), False
     for p in range(chunk.records, chunk.end, 4):
         sample, code = payload[p] | payload[p + 1] << 8, payload[p + 2]
-        need(1 <= code <= 9 or 32 <= code <= 44, "E16", f"quality code {code}")
+        need(1 <= code <= 9 or 32 <= code <= 47, "E16", f"quality code {code}")
         need((sample, code) > last and sample < chunk.n, "E16", "quality records out of order")
         last, absent = (sample, code), absent or code < 32
         codes.setdefault(sample, []).append(code)

@@ -90,6 +90,24 @@ def decimal_pair(v):
     return listed(v, 2) and integer(v[0]) and uint(v[1], 15)
 
 
+def device_shape(body):
+    """What the body of kind 10 must have: it depends on its event."""
+    shape = {"device": text, "identity": text}
+    if not isinstance(body, dict) or "event" not in body:
+        return shape
+    shape |= {"event": lambda v: v in ("seen", "exchanged", "changed", "confirmed"), "readings": device_readings}
+    if body["event"] == "confirmed":
+        shape |= {k: lambda v: text(v) and v.strip(" ") != "" for k in ("person", "reason")}
+    return shape
+
+
+def device_readings(v):
+    ok = listed(v) and 1 <= len(v) <= 1000 and all(listed(r, 4) and all(text(f, 500) for f in r[:3]) for r in v)
+    ok = ok and all(r[0] in ("identity", "setting") and isinstance(r[3], bytes) and len(r[3]) % 2 == 0 and len(r[3]) <= 250 for r in v)
+    names = [(r[0], r[1].encode()) for r in v] if ok else []
+    return ok and all(a < b for a, b in zip(names, names[1:]))
+
+
 def control_body(kind, data):
     """The body of a control entry as a dict; refuses what F6 and F7 refuse."""
     if kind == 2:
@@ -102,13 +120,13 @@ def control_body(kind, data):
         9: {"note": t, "source": lambda v: uint(v, 3), "error_ms": u,
             "placed": lambda v: listed(v) and all(listed(p, 4) and uint(p[0], 65_535) and uint(p[1]) and uint(p[2]) and integer(p[3]) for p in v),
             "shifts": lambda v: listed(v) and all(listed(s, 2) and uint(s[0], 65_535) and integer(s[1]) for s in v)},
-        10: {"device": t, "identity": t},
         12: {"origin": t, "reason": t, "last_leaf": h32, "last_index": u},
         14: {"text": t, "attachments": lambda v: listed(v) and all(raw(a, 32) for a in v)},
         15: {"to": u, "from": u, "reason": t},
         16: {"key": h32, "leaf": h32, "index": u, "signature": lambda v: raw(v, 64)},
     }
     body = Cbor(data, "E19").whole()
+    shapes[10] = device_shape(body)
     shape = shapes.get(kind)
     need(shape is not None, "E19", f"control kind {kind} is unknown")
     need(isinstance(body, dict) and set(body) == set(shape) and all(shape[k](body[k]) for k in shape), "E19", f"the body of control kind {kind} is malformed")

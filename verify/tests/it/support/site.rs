@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use evidence::bundle::{BundleWriter, ControlPart, LogParts, entries_bytes};
 use evidence::chain::Chain;
-use evidence::control::{Control, Placed};
+use evidence::control::{Control, DeviceEvent, DeviceReading, DeviceRole, DeviceStatement, Placed};
 use evidence::entry::{Body, ClockStatus, Entry, GapReason};
 use evidence::segment::tick_time;
 use evidence::verification::Afterwards;
@@ -331,6 +331,21 @@ pub(crate) fn solar_day() -> Site {
         version: "2".to_owned(),
         binary: evidence::hash::sha256(b"v2"),
     });
+    // A meter was exchanged, and somebody says so.
+    let exchanged = |event| {
+        let serial = DeviceReading {
+            role: DeviceRole::Identity,
+            name: "serial_number".to_owned(),
+            text: "23456789".to_owned(),
+            words: vec![0x0165, 0xEC15],
+        };
+        Control::Device(DeviceStatement::new("meter", event, vec![serial]))
+    };
+    gateway.control(exchanged(DeviceEvent::Exchanged));
+    gateway.control(exchanged(DeviceEvent::Confirmed {
+        person: "R. Sato".to_owned(),
+        reason: "exchanged at calibration".to_owned(),
+    }));
     // The disk fills up; the collector was away: three payloads go.
     let from = gateway.size();
     gateway.sample(FROM_MS + 6 * HOUR_MS, &witnesses);
