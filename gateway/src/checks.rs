@@ -2,13 +2,32 @@
 //!
 //! A flag says that a value is not to be counted and why; its raw words are sealed as they were
 //! read. Sentinels and bounds follow from the value alone (`evidence::value::Decoder`, the same code
-//! the verifier uses); step and rollback compare with the last good value of the point.
+//! the verifier uses); step, rollback and rollover compare with the last good value of the point.
+//!
+//! * **Step.** An instant value moves at most `max_step_per_s` × the time since its last good value. A
+//!   register advances in counts, and many meters renew it only now and then: it may advance by
+//!   one count more, and the time since it last moved counts, up to a minute.
+//! * **Rollover or rollback.** A register that goes down was set back, exchanged, or has run over its
+//!   declared capacity. The last is believed only when the way over the capacity is one that the
+//!   step limit allows (without a limit: a tenth of the capacity). The one sample behind it is flagged *rollover*;
+//!   the count goes on from there. It does not count, and neither does the advance over it: a reset of
+//!   a register near its capacity looks the same, and who reports decides (quantification begins a
+//!   new epoch at every fall). Everything else that goes down is a *rollback*.
 
+use evidence::decimal::Decimal;
 use evidence::measurement::{Point, PointKind};
 use evidence::quality::Quality;
-use evidence::value::Decoder;
+use evidence::value::{Decoder, Kind};
 
+use crate::config::{DirectionRule, PointRules};
 use crate::sample::{PointSample, SampleValue};
+
+mod frozen;
+
+pub use frozen::Frozen;
+
+/// A register that stands still may make up for this long at once, in milliseconds.
+const STANDSTILL_MS: u64 = 60_000;
 
 /// A register that stays below its last good value for this many samples in a row was set back or
 /// exchanged: the low value is the new base. The samples until then stay flagged.
@@ -21,7 +40,14 @@ pub struct Watch {
     /// Largest plausible change per second: mantissa and its decimals.
     step: Option<(i128, u32)>,
     is_register: bool,
+    /// What one count of the register is on the grid.
+    count: i128,
+    is_f32: bool,
     decimals: u8,
+    /// The first value that the register cannot show.
+    capacity: Option<i64>,
+    /// The smallest and the largest value of the declared direction.
+    direction: Option<(i64, i64)>,
     last_good: Option<At>,
     low: Option<(At, u8)>,
 }
@@ -30,12 +56,21 @@ pub struct Watch {
 struct At {
     unix_ms: u64,
     mantissa: i64,
+    /// When it came to this value.
+    since_ms: u64,
 }
 
 impl Watch {
     /// Watches `point`, of which nothing is known yet.
     #[must_use]
     pub fn new(point: &Point) -> Self {
+        Self::with_rules(point, &PointRules::default())
+    }
+
+    /// Watches `point` by the site's rules as well.
+    #[must_use]
+    pub fn with_rules(point: &Point, rules: &PointRules) -> Self {
+        let grid = |value: Decimal| value.on_grid(point.decimals);
         let step = point
             .max_step_per_s
             .map(|step| (i128::from(step.mantissa()), u32::from(step.decimals())));
@@ -43,10 +78,26 @@ impl Watch {
             decoder: Decoder::new(point),
             step,
             is_register: point.kind == PointKind::Register,
+            count: grid(point.scale).map_or(1, |count| i128::from(count).abs()),
+            is_f32: point.format.kind == Kind::F32,
             decimals: point.decimals,
+            capacity: rules.rollover_at.and_then(grid),
+            direction: rules.direction.and_then(|rule: DirectionRule| {
+                let tolerance = grid(rule.tolerance)?;
+                Some(if rule.is_import {
+                    (-tolerance, i64::MAX)
+                } else {
+                    (i64::MIN, tolerance)
+                })
+            }),
             last_good: None,
             low: None,
         }
+    }
+
+    /// Forgets the values so far: what follows is of another device or another setting.
+    pub const fn forget(&mut self) {
+        (self.last_good, self.low) = (None, None);
     }
 
     /// Adds the flags that a sample deserves. `at_ms` is its time on any axis that grows with time.
@@ -58,15 +109,32 @@ impl Watch {
             Ok(mantissa) => mantissa,
             Err(flag) => return sample.flag(flag),
         };
-        let now = At {
+        if let Some((low, high)) = self.direction
+            && !(low..=high).contains(&mantissa)
+        {
+            sample.flag(Quality::REVERSED);
+        }
+        let mut now = At {
             unix_ms: at_ms,
             mantissa,
+            since_ms: at_ms,
         };
         if let Some(last) = self.last_good {
-            if self.is_register && mantissa < last.mantissa && !self.believes_low(now) {
-                sample.flag(Quality::ROLLBACK);
-            } else if self.is_too_far(last, now) && !(self.is_register && mantissa < last.mantissa)
-            {
+            if last.mantissa == mantissa {
+                now.since_ms = last.since_ms;
+            }
+            if self.is_register && mantissa < last.mantissa {
+                if sample.is_good() && self.has_rolled_over(last, now) {
+                    sample.flag(Quality::ROLLOVER);
+                    // The count goes on from here: only this one sample is flagged.
+                    self.last_good = Some(now);
+                    self.low = None;
+                    return;
+                }
+                if !self.believes_low(now) {
+                    sample.flag(Quality::ROLLBACK);
+                }
+            } else if self.is_too_far(last, now, self.change(last, now)) {
                 sample.flag(Quality::STEP);
             }
         }
@@ -87,13 +155,51 @@ impl Watch {
         seen > ROLLBACKS_TO_BELIEVE
     }
 
-    /// Whether |Δ| exceeds rating × Δt, exactly: both sides in units of 10^-(decimals) per 1000 s.
-    fn is_too_far(&self, last: At, now: At) -> bool {
+    fn change(&self, last: At, now: At) -> i128 {
+        let change = (i128::from(now.mantissa) - i128::from(last.mantissa)).abs();
+        if self.is_register {
+            (change - self.resolution(now)).max(0)
+        } else {
+            change
+        }
+    }
+
+    /// One count of a register: whole numbers count by their scale, floats by what they can tell apart.
+    fn resolution(&self, now: At) -> i128 {
+        if self.is_f32 {
+            (i128::from(now.mantissa).abs() >> 23) + 1
+        } else {
+            self.count.max(1)
+        }
+    }
+
+    /// Whether the way from the last value over the capacity to this one is a plausible advance.
+    fn has_rolled_over(&self, last: At, now: At) -> bool {
+        let Some(capacity) = self.capacity.map(i128::from) else {
+            return false;
+        };
+        let over = capacity - i128::from(last.mantissa) + i128::from(now.mantissa);
+        if last.mantissa < 0 || now.mantissa < 0 || i128::from(last.mantissa) >= capacity {
+            return false;
+        }
+        if self.step.is_some() {
+            !self.is_too_far(last, now, (over - self.resolution(last)).max(0))
+        } else {
+            over <= capacity / 10
+        }
+    }
+
+    /// Whether a change exceeds rating × Δt, exactly: both sides in units of 10^-(decimals) per 1000 s.
+    fn is_too_far(&self, last: At, now: At, change: i128) -> bool {
         let Some((rate, rate_decimals)) = self.step else {
             return false;
         };
-        let change = (i128::from(now.mantissa) - i128::from(last.mantissa)).abs();
-        let elapsed = i128::from(now.unix_ms.saturating_sub(last.unix_ms));
+        let mut elapsed = now.unix_ms.saturating_sub(last.unix_ms);
+        if self.is_register {
+            let standstill = now.unix_ms.saturating_sub(last.since_ms);
+            elapsed = elapsed.max(standstill.min(STANDSTILL_MS));
+        }
+        let elapsed = i128::from(elapsed);
         // |change| × 10^-k > rate × 10^-r × elapsed / 1000; below 10^18 each, so i128 holds all of it.
         let left = change
             .saturating_mul(1_000)
@@ -107,7 +213,8 @@ impl Watch {
 
 #[cfg(test)]
 mod tests {
-    use super::Watch;
+    use super::{Frozen, Watch};
+    use crate::config::{DirectionRule, FrozenRule, PointRules};
     use crate::sample::{PointSample, SampleValue};
     use evidence::decimal::Decimal;
     use evidence::measurement::{Point, PointKind, Source, Table};
@@ -205,5 +312,143 @@ mod tests {
         assert_eq!(flags(&mut watch, 7, 4_000), []);
         assert_eq!(flags(&mut watch, 8, 5_000), []);
         assert_eq!(flags(&mut watch, 7, 6_000), [Quality::ROLLBACK]);
+    }
+
+    fn rules(change: impl FnOnce(&mut PointRules)) -> PointRules {
+        let mut rules = PointRules::default();
+        change(&mut rules);
+        rules
+    }
+
+    #[test]
+    fn a_register_that_ran_over_its_capacity_is_flagged_once_and_counts_on() {
+        let capacity = rules(|rules| rules.rollover_at = Decimal::parse("4000").ok());
+        let mut watch = Watch::with_rules(&point(PointKind::Register), &capacity);
+        assert_eq!(flags(&mut watch, 39_999, 0), []);
+        assert_eq!(
+            flags(&mut watch, 3, 1_000),
+            [Quality::ROLLOVER],
+            "0.4 in one second, and the limit is 0.5"
+        );
+        assert_eq!(flags(&mut watch, 5, 2_000), []);
+        assert_eq!(flags(&mut watch, 4, 3_000), [Quality::ROLLBACK]);
+    }
+
+    #[test]
+    fn a_fall_that_is_no_way_over_the_capacity_is_a_rollback() {
+        let capacity = rules(|rules| rules.rollover_at = Decimal::parse("4000").ok());
+        let mut watch = Watch::with_rules(&point(PointKind::Register), &capacity);
+        assert_eq!(flags(&mut watch, 39_990, 0), []);
+        assert_eq!(
+            flags(&mut watch, 40, 1_000),
+            [Quality::ROLLBACK],
+            "5.0 over the capacity in one second"
+        );
+        let mut without = Watch::new(&point(PointKind::Register));
+        assert_eq!(flags(&mut without, 39_999, 0), []);
+        assert_eq!(flags(&mut without, 0, 1_000), [Quality::ROLLBACK]);
+        // Without a step limit a tenth of the capacity tells a rollover from a reset.
+        let unlimited = Point {
+            max_step_per_s: None,
+            ..point(PointKind::Register)
+        };
+        let mut watch = Watch::with_rules(&unlimited, &capacity);
+        assert_eq!(flags(&mut watch, 38_000, 0), []);
+        assert_eq!(flags(&mut watch, 1_900, 1_000), [Quality::ROLLOVER]);
+        let mut watch = Watch::with_rules(&unlimited, &capacity);
+        assert_eq!(flags(&mut watch, 20_000, 0), []);
+        assert_eq!(flags(&mut watch, 0, 1_000), [Quality::ROLLBACK]);
+    }
+
+    #[test]
+    fn a_register_may_advance_by_one_count_and_make_up_for_a_minute_but_not_more() {
+        let mut watch = Watch::new(&point(PointKind::Register));
+        assert_eq!(flags(&mut watch, 1_000, 0), []);
+        assert_eq!(flags(&mut watch, 1_006, 1_000), [], "0.5 and one count");
+        assert_eq!(flags(&mut watch, 1_013, 2_000), [Quality::STEP]);
+        for second in 2..=20 {
+            assert_eq!(flags(&mut watch, 1_006, second * 1_000), []);
+        }
+        assert_eq!(flags(&mut watch, 1_106, 21_000), [], "10 in 20 s, at once");
+        for second in 22..=200 {
+            assert_eq!(flags(&mut watch, 1_106, second * 1_000), []);
+        }
+        assert_eq!(flags(&mut watch, 1_506, 201_000), [Quality::STEP]);
+        assert_eq!(
+            flags(&mut watch, 1_406, 201_000),
+            [],
+            "30 after a standstill"
+        );
+    }
+
+    #[test]
+    fn a_sign_against_the_declared_direction_is_flagged_and_no_base() {
+        let import = rules(|rules| {
+            rules.direction = Some(DirectionRule {
+                is_import: true,
+                tolerance: Decimal::parse("0.5").unwrap(),
+            });
+        });
+        let mut watch = Watch::with_rules(&point(PointKind::Instant), &import);
+        assert_eq!(flags(&mut watch, -5, 0), []);
+        assert_eq!(flags(&mut watch, -6, 1_000), [Quality::REVERSED]);
+        let export = rules(|rules| {
+            rules.direction = Some(DirectionRule {
+                is_import: false,
+                tolerance: Decimal::ZERO,
+            });
+        });
+        let mut watch = Watch::with_rules(&point(PointKind::Instant), &export);
+        assert_eq!(flags(&mut watch, -6, 0), []);
+        assert_eq!(flags(&mut watch, 1, 1_000 * 60), [Quality::REVERSED]);
+    }
+
+    #[test]
+    fn a_register_that_stands_still_is_frozen_only_while_its_companion_works() {
+        let power = Point {
+            name: "power".to_owned(),
+            ..point(PointKind::Instant)
+        };
+        let rule = FrozenRule {
+            after_s: 30,
+            while_above: Some(("power".to_owned(), Decimal::parse("5").unwrap())),
+        };
+        let find = |name: &str| (name == "power").then_some((1, &power));
+        let mut frozen = Frozen::new(&rule, 1_000, find);
+        assert_eq!(frozen.companion(), Some(1));
+        let mut at_ms = 0;
+        let mut stand = |frozen: &mut Frozen, raw: i64, power: &SampleValue, seconds: u64| {
+            let mut flagged = 0;
+            for _ in 0..seconds {
+                at_ms += 1_000;
+                let mut sample = PointSample::good(0, raw);
+                frozen.check(&mut sample, Some(power), at_ms);
+                flagged += u64::from(!sample.is_good());
+            }
+            flagged
+        };
+        let (working, idle) = (SampleValue::Int(51), SampleValue::Int(50));
+        assert_eq!(stand(&mut frozen, 7, &idle, 1_000), 0);
+        assert_eq!(stand(&mut frozen, 7, &SampleValue::Absent, 1_000), 0);
+        assert_eq!(stand(&mut frozen, 7, &working, 29), 0);
+        assert_eq!(
+            stand(&mut frozen, 7, &working, 5),
+            5,
+            "from the 30th second on"
+        );
+        assert_eq!(stand(&mut frozen, 8, &working, 1), 0, "it moved");
+        let alone = FrozenRule {
+            after_s: 30,
+            while_above: None,
+        };
+        let mut frozen = Frozen::new(&alone, 1_000, |_| None);
+        assert_eq!(stand(&mut frozen, 8, &idle, 30), 0);
+        assert_eq!(stand(&mut frozen, 8, &idle, 1), 1);
+        // A night without answers is no standing still.
+        let mut sample = PointSample::good(0, 9);
+        frozen.check(&mut sample, None, 10_000_000);
+        let mut sample = PointSample::good(0, 9);
+        frozen.check(&mut sample, None, 20_000_000);
+        assert!(sample.is_good());
     }
 }

@@ -16,6 +16,7 @@ use crate::run::run;
 mod check;
 mod commission;
 mod config;
+mod confirm;
 mod enroll;
 mod failure;
 mod given_line;
@@ -32,6 +33,7 @@ mod verify;
 pub use check::CheckArgs;
 pub use commission::CommissionArgs;
 pub use config::{ConfigCommand, TemplateArgs};
+pub use confirm::ConfirmArgs;
 pub use enroll::EnrollArgs;
 pub use failure::{EXIT_FAILURE, EXIT_UNAVAILABLE, EXIT_USAGE, Failure};
 pub use given_line::GivenLine;
@@ -103,6 +105,12 @@ pub enum Command {
     Status(StatusArgs),
     /// Reads the devices and shows every point with all that is known about it.
     Read(ReadArgs),
+    /// Vouches for a device that was exchanged or set differently, so that its values count again.
+    ///
+    /// The gateway reads each device's serial number and settings at every connect. When they differ from
+    /// what they were, its values are still recorded but flagged, and `status` says what changed. Look at
+    /// the device, then confirm; the confirmation is sealed with the name. Works while the gateway runs.
+    Confirm(ConfirmArgs),
     /// Fetches back from the collector what this device lost of its own log. `run` does this by itself.
     Restore,
     /// Verifies this device's own log, entry by entry, as a verifier would.
@@ -188,6 +196,7 @@ pub async fn execute(
         Command::Config(command) => config::execute(&command).await,
         Command::Status(args) => status::execute(&config()?, &args).await,
         Command::Read(args) => read::execute(&config()?, &args).await,
+        Command::Confirm(args) => confirm::execute(&config()?, &args).await,
         Command::Restore => restore::execute(&config()?).await,
         Command::Verify => verify::execute(&config()?).await,
     }

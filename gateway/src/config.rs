@@ -30,9 +30,11 @@ mod problem;
 mod proxy;
 mod reader;
 mod register;
+mod rules;
 mod serial_names;
 mod template;
 mod together;
+mod watch;
 
 pub use address::{AddressBase, modicon_text, register_address};
 use document::Document;
@@ -48,6 +50,7 @@ pub use problem::{Problem, Problems};
 pub use proxy::{OfferedUnit, ProxyConfig};
 use reader::{Reader, Section};
 pub use register::RegisterSpec;
+pub use rules::{DirectionRule, FrozenRule, PointRules};
 pub use serial_names::{NamedPort, SerialNames};
 pub use template::{
     Barrier, FactoryLine, ModelLayout, PlacedModel, Register, StatusFlag, StatusWord, Template,
@@ -55,6 +58,7 @@ pub use template::{
     template_points, template_settings,
 };
 pub use together::groups as read_together;
+pub use watch::{DeviceWatch, WatchedRegister, WatchedWord, WordFlag, is_expected};
 
 /// The whole configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]

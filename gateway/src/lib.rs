@@ -68,3 +68,4 @@ pub mod sunspec;
 pub mod templates;
 pub mod timeline;
 pub mod tls;
+pub mod watch;

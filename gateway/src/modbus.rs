@@ -10,6 +10,7 @@
 //! - [`link`] lets the units of a line take turns (`turn`) and bounds what a dead one costs.
 //! - [`backoff`] decides per link and per unit when a silent device is asked again.
 //! - [`listen`] hears a line that another master polls, and cannot send.
+//! - [`recognise`] reads a device's identity and settings before its values count.
 //! - [`device`] reads one device's points of one stream; [`register_map`] plans its requests and
 //!   learns the holes in its registers.
 
@@ -24,6 +25,7 @@ pub mod listen;
 pub mod mbap;
 pub mod outcome;
 pub mod recent;
+pub mod recognise;
 pub mod register_map;
 pub mod rtu;
 pub mod security;

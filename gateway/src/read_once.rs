@@ -1,6 +1,7 @@
 //! `read --once`: every point read a single time and shown with everything that is known about it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use evidence::decimal::format_mantissa;
@@ -16,9 +17,11 @@ use crate::checks::Watch;
 use crate::columns::{Side, align};
 use crate::config::{GatewayConfig, MESSAGE_STREAMS_FROM};
 use crate::modbus::outcome::Outcome;
+use crate::modbus::recognise::Verdict;
 use crate::mqtt::{self, MqttError};
 use crate::sample::{MessageSource as _, PointSample, SampleValue};
 use crate::sampling::{self, Reader};
+use crate::watch::Gate;
 
 /// One point's line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -41,8 +44,7 @@ pub struct Row {
     pub answered: bool,
 }
 
-/// Reads every point once. Modbus devices get their own timeout for every request; messages, and
-/// devices that another master polls, are waited for until `wait` is over.
+/// Reads every point once, of devices of which nothing is known yet; as [`read_through`].
 ///
 /// # Errors
 /// A broker's password, certificate or key file cannot be used.
@@ -51,8 +53,23 @@ pub async fn read_once(
     wait: Duration,
     random: &dyn SecureRandom,
 ) -> Result<Vec<Row>, MqttError> {
+    read_through(config, wait, random, &sampling::new_gates(config)).await
+}
+
+/// Reads every point once. Modbus devices get their own timeout for every request; messages are
+/// waited for until `wait` is over. `gates` know the devices; afterwards they say what speaks against
+/// them ([`Gate::waiting`]).
+///
+/// # Errors
+/// A broker's password, certificate or key file cannot be used.
+pub async fn read_through(
+    config: &GatewayConfig,
+    wait: Duration,
+    random: &dyn SecureRandom,
+    gates: &[Arc<Gate>],
+) -> Result<Vec<Row>, MqttError> {
     let table = config.measurement(|_| 0);
-    let readers = sampling::readers(config, &table, random);
+    let readers = sampling::readers(config, &table, random, gates);
     let polled = join_all(
         readers
             .into_iter()
@@ -82,12 +99,25 @@ async fn read_device(
     let values = reader.values().iter().zip(outcomes);
     let rows = values.filter_map(|(value, outcome)| {
         let point = table.points.get(usize::from(value.point))?;
-        Some((value.point, polled_row(point, reader.name(), &outcome)))
+        let row = polled_row(
+            point,
+            value.point,
+            reader.name(),
+            &outcome,
+            &reader.verdict(),
+        );
+        Some((value.point, row))
     });
     rows.collect()
 }
 
-fn polled_row(point: &Point, device: &str, outcome: &Outcome) -> Row {
+fn polled_row(
+    point: &Point,
+    index: u16,
+    device: &str,
+    outcome: &Outcome,
+    verdict: &Verdict,
+) -> Row {
     let round_trip = u64::try_from(outcome.round_trip.as_millis()).ok();
     let round_trip_ms = round_trip.filter(|_| !outcome.round_trip.is_zero());
     match &outcome.result {
@@ -97,6 +127,9 @@ fn polled_row(point: &Point, device: &str, outcome: &Outcome) -> Row {
                 value: value.clone(),
                 qualities: Vec::new(),
             };
+            for quality in verdict.qualities(index) {
+                sample.flag(quality);
+            }
             Watch::new(point).check(&mut sample, 0);
             let hex: Vec<String> = match value {
                 SampleValue::Int(raw) => {

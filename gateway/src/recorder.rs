@@ -42,8 +42,8 @@ use clock_event::Unplaced;
 use segments::OpenSegment;
 
 /// A message stream's segment is closed early at this many messages: a chunk counts them, and what is
-/// said of them (at most 13 records each), in 16 bits.
-const MOST_MESSAGES: usize = 5_000;
+/// said of them (at most 16 records each, one for every flag), in 16 bits.
+const MOST_MESSAGES: usize = 4_000;
 /// How long a polled stream may be late before its segment is closed without it, in milliseconds.
 const PATIENCE_MS: u64 = 5_000;
 /// How often a recorder without room looks for room again, in milliseconds.

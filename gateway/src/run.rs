@@ -31,6 +31,7 @@ use crate::sampling;
 use crate::sampling::field::{Lookout, offers};
 use crate::status::Publisher;
 use crate::tls::TlsError;
+use crate::watch::{Book, BookError};
 use crate::{commission, requests};
 
 mod connection;
@@ -61,6 +62,9 @@ pub enum RunError {
     /// The enrolment cannot be used.
     #[error(transparent)]
     Enrolment(#[from] EnrolError),
+    /// What is known of the devices cannot be read.
+    #[error(transparent)]
+    Devices(#[from] BookError),
     /// TLS cannot be set up.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -152,9 +156,10 @@ pub async fn run(
     recorder.acknowledge(*outcome.acknowledged.borrow());
     let live = Arc::new(LiveTable::new(recorder.log().chain().config().cloned()));
 
+    let mut book = Book::open(&config, recorder.reader()).await?;
     let (sender, receiver) = mpsc::channel(QUEUE);
     let mut tasks = JoinSet::new();
-    let field = sampling::open(&config, &*environment.random);
+    let field = sampling::open_through(&config, &*environment.random, book.gates());
     let offers = offers(&config, &field.lines);
     let proxies: Vec<Proxy> = config
         .proxies
@@ -202,6 +207,7 @@ pub async fn run(
         &mut recorder,
         receiver,
         &inbox,
+        &mut book,
         &live,
         &outcome,
         &publisher,
@@ -214,6 +220,7 @@ pub async fn run(
     refreshing.abort();
     tasks.shutdown().await;
     ended?;
+    book.settle(&mut recorder).await?;
     let size_wanted = recorder.released();
     let stopped = tokio::time::timeout(STOP_DEADLINE, recorder.close()).await;
     stopped.map_err(|_late| RunError::StopTimedOut)??;
@@ -232,6 +239,7 @@ async fn record(
     recorder: &mut Recorder,
     mut receiver: mpsc::Receiver<Work>,
     inbox: &Inbox,
+    book: &mut Book,
     live: &LiveTable,
     outcome: &Outcome,
     publisher: &Publisher,
@@ -253,8 +261,9 @@ async fn record(
             },
             _ = tend.tick() => {
                 recorder.tend().await?;
-                inbox.serve(recorder, &mut ()).await?;
-                publisher.publish(recorder, clock);
+                book.settle(recorder).await?;
+                inbox.serve(recorder, book).await?;
+                publisher.publish(recorder, book, clock);
                 notifier.alive();
             }
             Ok(()) = acknowledged.changed() => {

@@ -14,15 +14,17 @@ use futures_util::future::{BoxFuture, join_all};
 use ring::rand::SecureRandom;
 use tokio::time::Instant;
 
-use crate::checks::Watch;
-use crate::config::{GatewayConfig, ModbusDevice, polled_streams, read_together};
+use crate::checks::{Frozen, Watch};
+use crate::config::{GatewayConfig, ModbusDevice, PointRules, polled_streams, read_together};
 use crate::modbus::device::DeviceReader;
 use crate::modbus::link::GRACE;
 use crate::modbus::listen::heard::ListenedDevice;
 use crate::modbus::outcome::Outcome;
+use crate::modbus::recognise::{Verdict, Watching};
 use crate::modbus::register_map::{RegisterMap, Value};
 use crate::plan::{Limits, Span};
-use crate::sample::{PointSample, PolledSource, TickSamples};
+use crate::sample::{PointSample, PolledSource, SampleValue, TickSamples};
+use crate::watch::{Gate, Known};
 
 pub mod field;
 
@@ -34,8 +36,12 @@ pub struct PolledStream {
     id: u16,
     tick_ms: u64,
     devices: Vec<Reader>,
+    /// How often each device had been confirmed at its last tick.
+    confirmations: Vec<u64>,
     /// By point index; only this stream's points are present.
     watches: BTreeMap<u16, Watch>,
+    /// The points that must not stand still, by index.
+    frozen: Vec<(u16, Frozen)>,
 }
 
 /// The polled streams and the lines that they are read on.
@@ -56,22 +62,41 @@ pub enum Reader {
     Heard(ListenedDevice),
 }
 
-/// Starts the links and returns the polled streams, ascending by id.
+/// Starts the links and returns the polled streams, ascending by id. Of the devices nothing is known
+/// yet, and what they say of themselves goes nowhere.
 ///
 /// The links are closed when the streams are dropped. Must be called within a runtime.
 #[must_use]
 pub fn start(config: &GatewayConfig, random: &dyn SecureRandom) -> Vec<PolledStream> {
-    open(config, random).streams
+    open_through(config, random, &new_gates(config)).streams
+}
+
+/// Gates of devices of which nothing is known yet, in the order of the configuration.
+#[must_use]
+pub fn new_gates(config: &GatewayConfig) -> Vec<Arc<Gate>> {
+    let gate = |device: &ModbusDevice| Gate::new(&device.name, &device.watch, Known::default());
+    config.modbus.iter().map(gate).map(Arc::new).collect()
 }
 
 /// Like [`start`], with the lines, for those who share them.
 #[must_use]
 pub fn open(config: &GatewayConfig, random: &dyn SecureRandom) -> Field {
+    open_through(config, random, &new_gates(config))
+}
+
+/// Like [`open`]; `gates` know the devices, one each in the order of the configuration, and say what
+/// the values are worth.
+#[must_use]
+pub fn open_through(
+    config: &GatewayConfig,
+    random: &dyn SecureRandom,
+    gates: &[Arc<Gate>],
+) -> Field {
     let table = config.measurement(|_| 0);
     let lines = field::lines(config, random);
     let streams = polled_streams(config)
         .into_iter()
-        .map(|id| PolledStream::new(id, config, &table, &lines))
+        .map(|id| PolledStream::new(id, config, &table, &lines, gates))
         .collect();
     Field { streams, lines }
 }
@@ -84,11 +109,13 @@ pub fn readers(
     config: &GatewayConfig,
     table: &MeasurementConfig,
     random: &dyn SecureRandom,
+    gates: &[Arc<Gate>],
 ) -> Vec<Reader> {
     let lines = field::lines(config, random);
     (0_u16..)
         .zip(&config.modbus)
-        .filter_map(|(index, device)| reader(table, index, device, None, &lines))
+        .zip(gates)
+        .filter_map(|((index, device), gate)| reader(table, index, device, None, &lines, gate))
         .collect()
 }
 
@@ -99,14 +126,16 @@ fn reader(
     device: &ModbusDevice,
     stream: Option<u16>,
     lines: &[Line],
+    gate: &Arc<Gate>,
 ) -> Option<Reader> {
     let line = lines.get(device.line)?;
-    let values = values(table, index, stream);
+    let mut values = values(table, index, stream);
     if values.is_empty() {
         return None;
     }
     let (name, unit) = (device.name.clone(), device.unit_id);
     if let Some(heard) = &line.heard {
+        // Nothing is ever sent here, so identity, settings and status words cannot be asked for.
         let margin = margin(u64::from(stream.unwrap_or(0)) * 1_000);
         let together = read_together(&device.points);
         let number = |value: &Value| {
@@ -123,8 +152,11 @@ fn reader(
         let listened = ListenedDevice::new(name, unit, heard, values.collect(), margin);
         return Some(Reader::Heard(listened));
     }
+    let place = |name: &str| table.point(name).map(|(index, _)| index);
+    let watching = Watching::new(Arc::clone(gate), limits(device), &device.watch, place);
+    values.extend(watching.status_values());
     let map = RegisterMap::new(&name, limits(device), values);
-    let reader = DeviceReader::new(line.link.clone(), unit, device.timeout, map);
+    let reader = DeviceReader::new(line.link.clone(), unit, device.timeout, map).watching(watching);
     Some(Reader::Polled(reader.shared(line.share())))
 }
 
@@ -144,6 +176,15 @@ impl Reader {
         match self {
             Self::Polled(reader) => reader.values(),
             Self::Heard(reader) => reader.values(),
+        }
+    }
+
+    /// What the watch says of the values of the last reading; nothing where the line is listened on.
+    #[must_use]
+    pub fn verdict(&self) -> Verdict {
+        match self {
+            Self::Polled(reader) => reader.verdict().clone(),
+            Self::Heard(_) => Verdict::default(),
         }
     }
 
@@ -245,20 +286,50 @@ pub fn margin(tick_ms: u64) -> Duration {
 }
 
 impl PolledStream {
-    fn new(id: u16, config: &GatewayConfig, table: &MeasurementConfig, lines: &[Line]) -> Self {
-        let devices = (0_u16..)
+    fn new(
+        id: u16,
+        config: &GatewayConfig,
+        table: &MeasurementConfig,
+        lines: &[Line],
+        gates: &[Arc<Gate>],
+    ) -> Self {
+        let devices: Vec<Reader> = (0_u16..)
             .zip(&config.modbus)
-            .filter_map(|(index, device)| reader(table, index, device, Some(id), lines))
+            .zip(gates)
+            .filter_map(|((index, device), gate)| {
+                reader(table, index, device, Some(id), lines, gate)
+            })
             .collect();
+        let points: Vec<_> = config
+            .modbus
+            .iter()
+            .flat_map(|device| &device.points)
+            .collect();
+        // The table begins with the points of the Modbus devices, in the order of the file.
+        let rules = |index: u16| points.get(usize::from(index)).map(|point| &point.rules);
+        let none = PointRules::default();
         let watches = table
             .points_of(id)
-            .map(|(index, point)| (index, Watch::new(point)))
+            .map(|(index, point)| {
+                let watch = Watch::with_rules(point, rules(index).unwrap_or(&none));
+                (index, watch)
+            })
+            .collect();
+        let tick_ms = u64::from(id) * 1_000;
+        let frozen = table
+            .points_of(id)
+            .filter_map(|(index, _)| {
+                let rule = rules(index)?.frozen.as_ref()?;
+                Some((index, Frozen::new(rule, tick_ms, |name| table.point(name))))
+            })
             .collect();
         Self {
             id,
-            tick_ms: u64::from(id) * 1_000,
+            tick_ms,
+            confirmations: vec![0; devices.len()],
             devices,
             watches,
+            frozen,
         }
     }
 
@@ -275,19 +346,54 @@ impl PolledStream {
         let outcomes = join_all(self.devices.iter_mut().map(|device| device.read(deadline))).await;
         let at_ms = tick.saturating_mul(self.tick_ms);
         let mut samples: Vec<PointSample> = Vec::with_capacity(self.watches.len());
-        for (device, outcomes) in self.devices.iter().zip(outcomes) {
+        let devices = self.devices.iter().zip(&mut self.confirmations);
+        for ((device, confirmations), outcomes) in devices.zip(outcomes) {
+            let verdict = device.verdict();
+            let confirmed =
+                std::mem::replace(confirmations, verdict.confirmations) != verdict.confirmations;
+            let clean = verdict.is_clean();
             for (value, outcome) in device.values().iter().zip(outcomes) {
                 let mut sample = sample(value.point, &outcome);
+                if !clean && sample.value != SampleValue::Absent {
+                    verdict
+                        .qualities(value.point)
+                        .for_each(|quality| sample.flag(quality));
+                }
                 if let Some(watch) = self.watches.get_mut(&value.point) {
+                    // What follows is of another device, or of the same one after it was another.
+                    if confirmed || verdict.flags.exchanged {
+                        watch.forget();
+                    }
                     watch.check(&mut sample, at_ms);
                 }
                 samples.push(sample);
             }
         }
         samples.sort_by_key(|sample| sample.point);
+        self.check_movement(&mut samples, at_ms);
         TickSamples {
             stream: self.id,
             samples,
+        }
+    }
+
+    /// What stands still is judged beside other points of the same tick, so when all are read.
+    fn check_movement(&mut self, samples: &mut [PointSample], at_ms: u64) {
+        let place = |samples: &[PointSample], point| {
+            samples
+                .binary_search_by_key(&point, |sample| sample.point)
+                .ok()
+        };
+        for (point, frozen) in &mut self.frozen {
+            let companion = frozen
+                .companion()
+                .and_then(|companion| place(samples, companion))
+                .and_then(|place| samples.get(place))
+                .map(|sample| sample.value.clone());
+            let sample = place(samples, *point).and_then(|place| samples.get_mut(place));
+            if let Some(sample) = sample {
+                frozen.check(sample, companion.as_ref(), at_ms);
+            }
         }
     }
 }

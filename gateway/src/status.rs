@@ -22,6 +22,7 @@ use crate::modbus::listen::heard::Counts;
 use crate::proxy::ProxyStatus;
 use crate::recorder::{Recorder, Settings, Software};
 use crate::sampling::field::{ListenStatus, Lookout, Seldom};
+use crate::watch::{Book, BookError, Waiting};
 
 const FILE: &str = "status.json";
 /// How often the file is replaced, in milliseconds.
@@ -71,6 +72,9 @@ pub struct Status<P = Vec<LiveValue>> {
     /// Who else reads through the gateway.
     #[serde(default)]
     pub proxies: Vec<ProxyStatus>,
+    /// Devices whose values are flagged for what they are or how they are set.
+    #[serde(default)]
+    pub devices: Vec<Waiting>,
     /// The newest value of every point.
     pub points: P,
 }
@@ -117,7 +121,7 @@ impl Publisher {
     }
 
     /// Replaces the file if it is old enough.
-    pub fn publish(&self, recorder: &Recorder, clock: &Arc<dyn Clock>) {
+    pub fn publish(&self, recorder: &Recorder, book: &Book, clock: &Arc<dyn Clock>) {
         let now_ms = clock.monotonic_ms();
         let published_ms = self.published_ms.load(Ordering::Relaxed);
         if published_ms > 0 && now_ms < published_ms + PUBLISH_MS {
@@ -151,6 +155,7 @@ impl Publisher {
             late_samples: state.late_samples,
             listening: self.lookout.listening(),
             proxies: self.lookout.proxies(),
+            devices: book.waiting(),
             points: self.live.values(),
         };
         self.write(&status);
@@ -234,6 +239,9 @@ pub async fn of_dir(config: &GatewayConfig) -> Result<Status, StatusError> {
     durable::create_dir(&log_dir)?;
     let mut reader = LogReader::of_dir(&log_dir).await?;
     let size = reader.bounds().1;
+    let devices = Book::open(config, LogReader::of_dir(&log_dir).await?)
+        .await?
+        .waiting();
     let root = match size.checked_sub(1) {
         Some(last) => reader.row(last).await?.map(|row| row.range.root()),
         None => None,
@@ -266,6 +274,7 @@ pub async fn of_dir(config: &GatewayConfig) -> Result<Status, StatusError> {
         late_samples: 0,
         listening: Vec::new(),
         proxies: Vec::new(),
+        devices,
         points: last.map(|last| last.points).unwrap_or_default(),
     })
 }
@@ -280,6 +289,9 @@ pub enum StatusError {
     /// The log cannot be read.
     #[error(transparent)]
     Buffer(#[from] BufferError),
+    /// What is known of the devices cannot be read.
+    #[error(transparent)]
+    Devices(#[from] BookError),
     /// The file system refused.
     #[error(transparent)]
     Files(#[from] std::io::Error),
@@ -337,6 +349,9 @@ pub fn table(status: &Status) -> String {
     }
     for (name, text) in listening(&status.listening).chain(proxies(&status.proxies)) {
         line(name, text);
+    }
+    for device in &status.devices {
+        line(&device.device, format!("FLAGGED: {}", device.text));
     }
     for point in &status.points {
         let value = point.value.as_deref().unwrap_or("-");

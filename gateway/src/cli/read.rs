@@ -1,13 +1,16 @@
 //! `read --once`: every point, one time.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
 use ring::rand::SystemRandom;
 
 use super::{Failure, json};
+use crate::buffer::LogReader;
 use crate::config::GatewayConfig;
-use crate::read_once;
+use crate::watch::{Book, Gate};
+use crate::{read_once, sampling};
 
 /// What `read` takes.
 #[derive(Debug, Args)]
@@ -25,10 +28,27 @@ pub struct ReadArgs {
 
 pub(super) async fn execute(config: &GatewayConfig, args: &ReadArgs) -> Result<String, Failure> {
     let wait = Duration::from_secs(args.wait_s);
-    let rows = read_once::read_once(config, wait, &SystemRandom::new()).await?;
+    let gates = gates(config).await?;
+    let rows = read_once::read_through(config, wait, &SystemRandom::new(), &gates).await?;
     if args.json {
         json(&rows)
     } else {
-        Ok(read_once::table(&rows))
+        let mut text = read_once::table(&rows);
+        for gate in &gates {
+            for said in gate.waiting() {
+                text.push_str(&format!("{}: {said}\n", gate.device()));
+            }
+        }
+        Ok(text)
     }
+}
+
+/// What the log knows of the devices; before `init` nothing.
+async fn gates(config: &GatewayConfig) -> Result<Vec<Arc<Gate>>, Failure> {
+    let log = config.data_dir.join("log");
+    if !log.is_dir() {
+        return Ok(sampling::new_gates(config));
+    }
+    let book = Book::open(config, LogReader::of_dir(&log).await?).await?;
+    Ok(book.gates().to_vec())
 }

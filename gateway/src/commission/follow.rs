@@ -145,8 +145,8 @@ impl Follower {
                     })?;
                 self.segments
                     .extend(applied.segment.map(|segment| (row.index, segment)));
-                if let Some(Control::Device { device, identity }) = applied.control {
-                    self.identities.insert(device, identity);
+                if let Some(Control::Device(statement)) = applied.control {
+                    self.identities.insert(statement.device, statement.identity);
                 }
             }
         }

@@ -11,10 +11,12 @@ use super::lines::Lines;
 use super::of_template::{self, Chosen};
 use super::order;
 use super::point::{self, PointConfig};
+use super::problem::not_one_of;
 use super::reader::Section;
 use super::register::{self, Defaults, Quantity};
 use super::template::{self, Barrier, PlacedModel, Template};
 use super::together;
+use super::watch::{self, DeviceWatch};
 use super::{Names, PATHS};
 
 /// One device on a line.
@@ -46,6 +48,8 @@ pub struct ModbusDevice {
     pub models: Vec<PlacedModel>,
     /// The points, in the order of the file.
     pub points: Vec<PointConfig>,
+    /// What is watched of the device beside them.
+    pub watch: DeviceWatch,
 }
 
 /// A hole of this many registers costs as much as another request on TCP.
@@ -119,6 +123,7 @@ pub(super) fn device(
         template: None,
         models: Vec::new(),
         points: Vec::new(),
+        watch: DeviceWatch::default(),
     };
     let points = section.sections("point");
     let shown = name.as_ref().map_or("", |name| name.get_ref());
@@ -158,13 +163,23 @@ pub(super) fn device(
         .collect();
     of_template::name_factors(&mut read);
     together::check(&read, &device);
+    companions(&read);
     device.points = read.into_iter().map(|(_, point)| point).collect();
     chosen.complete(section, &mut device);
     if let Some(line) = line {
         chosen.pause(section, lines.get(line));
         lines.unit(section, line, device.unit_id, shown);
     }
+    let point_names: Vec<&str> = device
+        .points
+        .iter()
+        .map(|point| point.name.as_str())
+        .collect();
+    let of_template = chosen.watch();
+    let watch = watch::read(section, defaults, of_template.as_ref(), Some(&point_names));
     section.finish();
+    device.watch = watch?;
+    device.watch.add(of_template.unwrap_or_default());
     (device.name, device.line) = (name?.into_inner(), line?);
     Some(device)
 }
@@ -183,6 +198,37 @@ fn point(section: &Section<'_, '_>, defaults: Defaults, names: &mut Names) -> Op
     let interval = interval(section);
     section.finish();
     Some(PointConfig::polled(register?, plausible?, interval?))
+}
+
+/// The point beside which another one must move is read in the same tick, from the same device.
+fn companions(points: &[(&Section<'_, '_>, PointConfig)]) {
+    for (section, point) in points {
+        let frozen = point.rules.frozen.as_ref();
+        let Some((name, above)) = frozen.and_then(|frozen| frozen.while_above.as_ref()) else {
+            continue;
+        };
+        let beside: Vec<&PointConfig> = points
+            .iter()
+            .map(|(_, other)| other)
+            .filter(|other| other.interval_s == point.interval_s && other.name != point.name)
+            .collect();
+        match beside.iter().find(|other| other.name == *name) {
+            Some(other) if above.on_grid(other.decimals).is_none() => {
+                let text = format!(
+                    "{above} has more decimals than `{name}`, which has {}",
+                    other.decimals
+                );
+                section.report(&section.place("frozen_above"), "frozen_above", text);
+            }
+            Some(_) => {}
+            None => {
+                let names: Vec<&str> = beside.iter().map(|other| other.name.as_str()).collect();
+                let what = "another point of this device with the same interval_s";
+                let text = not_one_of(name, what, &names);
+                section.report(&section.place("frozen_while"), "frozen_while", text);
+            }
+        }
+    }
 }
 
 /// Whole seconds that divide an hour, so that no segment crosses one.

@@ -9,6 +9,7 @@ use toml::Spanned;
 
 use super::point::{self, PointConfig};
 use super::reader::Section;
+use super::rules::PointRules;
 use super::{Names, PATHS};
 
 /// One broker.
@@ -201,6 +202,12 @@ fn message_point(
             "write how many seconds a value holds when no new one comes",
         );
     }
+    if let Some(plausible) = &plausible
+        && plausible.rules != PointRules::default()
+    {
+        let text = "frozen_after_s, rollover_at and direction are for points that are polled";
+        section.report(&section.place("name"), "name", text);
+    }
     section.finish();
     let plausible = plausible?;
     Some(PointConfig {
@@ -221,6 +228,7 @@ fn message_point(
         min: plausible.min,
         max: plausible.max,
         max_step_per_s: plausible.max_step_per_s,
+        rules: PointRules::default(),
         interval_s: None,
         stale_after_s: Some(stale?),
         from: None,

@@ -18,6 +18,7 @@ use super::problem::not_one_of;
 use super::reader::Section;
 use super::template::model::{self, PlacedModel};
 use super::template::{Barrier, Template, TemplateLimits, TemplatePoint};
+use super::watch::DeviceWatch;
 
 /// The template of a device, if it names one.
 pub(super) struct Chosen {
@@ -66,6 +67,12 @@ impl Chosen {
     /// The template, if one is named and can be used.
     pub(super) fn get(&self) -> Option<&Template> {
         self.template.as_deref()
+    }
+
+    /// What the template watches of the device.
+    pub(super) fn watch(&self) -> Option<DeviceWatch> {
+        let template = self.get()?;
+        Some(DeviceWatch::of_template(template, &self.models))
     }
 
     /// Whether a template is named at all.
@@ -146,7 +153,8 @@ impl Chosen {
         let from = section.text("from");
         let found = from.as_ref().and_then(|from| self.look_up(section, from));
         let decimals = found.as_ref().map(|point| point.register.spec.decimals);
-        let bounds = point::bounds(section, decimals);
+        let kind = found.as_ref().map(|point| point.kind);
+        let bounds = point::bounds(section, kind, decimals);
         let interval = interval(section);
         section.finish();
         let (found, from) = (found?, from?.into_inner());

@@ -9,6 +9,7 @@ use toml::Spanned;
 use super::problem::not_one_of;
 use super::reader::Section;
 use super::register::RegisterSpec;
+use super::rules::{self, PointRules};
 
 /// One quantity, checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +42,8 @@ pub struct PointConfig {
     pub max: Option<Decimal>,
     /// The largest plausible change per second.
     pub max_step_per_s: Option<Decimal>,
+    /// What else the edge judges it by.
+    pub rules: PointRules,
     /// Seconds between two polls; `None` for message points.
     pub interval_s: Option<u16>,
     /// Seconds a message's value holds at most; `None` for polled points.
@@ -76,6 +79,7 @@ impl PointConfig {
             min: plausible.min,
             max: plausible.max,
             max_step_per_s: plausible.max_step_per_s,
+            rules: plausible.rules,
             interval_s: Some(interval_s),
             stale_after_s: None,
             from: None,
@@ -90,6 +94,7 @@ pub(super) struct Plausible {
     pub(super) min: Option<Decimal>,
     pub(super) max: Option<Decimal>,
     pub(super) max_step_per_s: Option<Decimal>,
+    pub(super) rules: PointRules,
 }
 
 /// The kinds of points.
@@ -126,6 +131,7 @@ pub(super) struct Bounds {
     min: Option<Decimal>,
     max: Option<Decimal>,
     max_step_per_s: Option<Decimal>,
+    rules: PointRules,
 }
 
 impl Bounds {
@@ -135,6 +141,7 @@ impl Bounds {
             min: self.min,
             max: self.max,
             max_step_per_s: self.max_step_per_s,
+            rules: self.rules,
         }
     }
 }
@@ -142,7 +149,7 @@ impl Bounds {
 /// Reads `kind`, `min`, `max` and `max_step_per_s`; the bounds must lie on the grid of `decimals`.
 pub(super) fn plausible(section: &Section<'_, '_>, decimals: Option<u8>) -> Option<Plausible> {
     let kind = kind(section);
-    let bounds = bounds(section, decimals);
+    let bounds = bounds(section, kind, decimals);
     Some(bounds.of_kind(kind?))
 }
 
@@ -158,8 +165,12 @@ pub(super) fn kind(section: &Section<'_, '_>) -> Option<PointKind> {
     kind.map(Spanned::into_inner)
 }
 
-/// Reads `min`, `max` and `max_step_per_s`.
-pub(super) fn bounds(section: &Section<'_, '_>, decimals: Option<u8>) -> Bounds {
+/// Reads `min`, `max`, `max_step_per_s` and the rules of a point of this kind.
+pub(super) fn bounds(
+    section: &Section<'_, '_>,
+    kind: Option<PointKind>,
+    decimals: Option<u8>,
+) -> Bounds {
     let (min, max) = (section.decimal("min"), section.decimal("max"));
     let step = section.decimal("max_step_per_s");
     if let (Some(min), Some(max)) = (&min, &max)
@@ -174,6 +185,8 @@ pub(super) fn bounds(section: &Section<'_, '_>, decimals: Option<u8>) -> Bounds 
     if let Some(step) = step.as_ref().filter(|step| step.get_ref().mantissa() <= 0) {
         section.report(&step.span(), "max_step_per_s", "must be above 0");
     }
+    let step = step.map(Spanned::into_inner);
+    let (rules, step) = rules::read(section, kind, decimals, step);
     for (key, value) in [("min", &min), ("max", &max)] {
         if let Some(decimals) = decimals {
             on_grid(section, key, value.as_ref(), decimals);
@@ -182,13 +195,17 @@ pub(super) fn bounds(section: &Section<'_, '_>, decimals: Option<u8>) -> Bounds 
     Bounds {
         min: min.map(Spanned::into_inner),
         max: max.map(Spanned::into_inner),
-        max_step_per_s: step.map(Spanned::into_inner),
+        max_step_per_s: step,
+        rules,
     }
 }
 
 /// A text point is a momentary value and has neither bounds nor a rating.
 pub(super) fn of_text(section: &Section<'_, '_>) -> Plausible {
-    for key in ["kind", "min", "max", "max_step_per_s"] {
+    for key in ["kind", "min", "max", "max_step_per_s"]
+        .into_iter()
+        .chain(rules::KEYS)
+    {
         if section.has(key) {
             let text = "a text is never a number: leave this key out";
             section.report(&section.place(key), key, text);
@@ -199,6 +216,7 @@ pub(super) fn of_text(section: &Section<'_, '_>) -> Plausible {
         min: None,
         max: None,
         max_step_per_s: None,
+        rules: PointRules::default(),
     }
 }
 

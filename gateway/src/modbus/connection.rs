@@ -31,7 +31,7 @@ use super::failure::Failure;
 use super::frame::{Answer, Misbehaviour, Request};
 use super::wire::{Place, Wire};
 use super::{mbap, rtu};
-use crate::config::LineConfig;
+use crate::config::{Endpoint, LineConfig};
 
 /// How long one question may take.
 #[derive(Debug, Clone, Copy)]
@@ -72,6 +72,9 @@ pub struct Connection {
     usable_from: Option<Instant>,
     /// Where an answer is gathered.
     buffer: [u8; MOST_BYTES],
+    /// Connections made so far; 0 for ever on a serial port.
+    session: u64,
+    is_port: bool,
 }
 
 #[derive(Debug)]
@@ -106,6 +109,10 @@ pub struct Answered {
     pub took: Duration,
     /// When its last byte was here.
     pub ended: Instant,
+    /// The connection it came on: who answers on another one may be another device. A serial port
+    /// has one for ever: it is opened again after every failure, and a unit that was taken off the
+    /// wire has failed itself.
+    pub session: u64,
 }
 
 impl Connection {
@@ -134,6 +141,8 @@ impl Connection {
             wire: None,
             usable_from: None,
             buffer: [0; MOST_BYTES],
+            session: 0,
+            is_port: matches!(line.endpoint, Endpoint::Serial(_)),
         }
     }
 
@@ -215,6 +224,7 @@ impl Connection {
             answer,
             took: ended - asked_at,
             ended,
+            session: self.session,
         }
     }
 
@@ -365,6 +375,7 @@ impl Connection {
             .map_err(|_elapsed| Failure::ConnectTimeout)??;
         let delay = self.connect_delay;
         self.usable_from = (!delay.is_zero()).then(|| Instant::now() + delay);
+        self.session += u64::from(!self.is_port);
         Ok(wire)
     }
 

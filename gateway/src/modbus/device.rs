@@ -1,4 +1,4 @@
-//! Reads one device's points of one stream.
+//! Reads one device's points of one stream, and what is watched of the device beside them.
 //!
 //! A tick costs a silent device one timeout: after the first request without an answer its other
 //! values are not asked for in this tick, and at the next ticks the back-off decides.
@@ -17,8 +17,10 @@ use super::lane::Poller;
 use super::link::{Link, Reply};
 use super::outcome::{Absence, Outcome};
 use super::recent::Recent;
+use super::recognise::{Verdict, Watching};
 use super::register_map::{RegisterMap, Value};
 use crate::plan::{Block, Span};
+use crate::watch::Due;
 
 /// One device in one stream.
 #[derive(Debug)]
@@ -26,7 +28,12 @@ pub struct DeviceReader {
     link: Link,
     unit: u8,
     timeout: Duration,
+    /// The points, and behind them the status words.
     map: RegisterMap,
+    points: usize,
+    watching: Option<Box<Watching>>,
+    sessions: Sessions,
+    verdict: Verdict,
     shared: Option<Shared>,
 }
 
@@ -40,18 +47,31 @@ pub struct Shared {
 }
 
 /// The rest of the device is not asked in this tick, for this reason.
-struct Stop(Absence);
+pub(super) struct Stop(Absence);
+
+/// The connections on which the answers of a tick came.
+#[derive(Debug, Clone, Copy, Default)]
+enum Sessions {
+    #[default]
+    None,
+    One(u64),
+    Several,
+}
 
 impl DeviceReader {
     /// Reads the values of `map`, all of the unit `unit` behind `link`; `timeout` is for one request.
     #[must_use]
-    pub const fn new(link: Link, unit: u8, timeout: Duration, map: RegisterMap) -> Self {
+    pub fn new(link: Link, unit: u8, timeout: Duration, map: RegisterMap) -> Self {
         Self {
             link,
             unit,
             timeout,
+            points: map.values().len(),
             map,
             shared: None,
+            watching: None,
+            sessions: Sessions::None,
+            verdict: Verdict::default(),
         }
     }
 
@@ -60,6 +80,20 @@ impl DeviceReader {
     pub fn shared(mut self, shared: Option<Shared>) -> Self {
         self.shared = shared;
         self
+    }
+
+    /// Watches the device as well. The last values of the map are `watching`'s status words.
+    #[must_use]
+    pub fn watching(mut self, watching: Watching) -> Self {
+        let words = watching.status_values().count();
+        self.points = self.map.values().len().saturating_sub(words);
+        self.watching = Some(Box::new(watching));
+        self
+    }
+
+    /// Reads other registers of the same device.
+    pub(super) fn beside(&self, map: RegisterMap) -> Self {
+        Self::new(self.link.clone(), self.unit, self.timeout, map)
     }
 
     /// The device's name.
@@ -74,10 +108,24 @@ impl DeviceReader {
         self.timeout
     }
 
-    /// The values, in the order of [`DeviceReader::read`]'s outcomes.
+    /// The points' values, in the order of [`DeviceReader::read`]'s outcomes.
     #[must_use]
     pub fn values(&self) -> &[Value] {
-        self.map.values()
+        self.map.values().get(..self.points).unwrap_or_default()
+    }
+
+    /// What the watch says of the values of the last [`DeviceReader::read`].
+    #[must_use]
+    pub const fn verdict(&self) -> &Verdict {
+        &self.verdict
+    }
+
+    /// The connection on which all answers of the last reading came.
+    pub(super) const fn session(&self) -> Option<u64> {
+        match self.sessions {
+            Sessions::One(session) => Some(session),
+            Sessions::None | Sessions::Several => None,
+        }
     }
 
     /// The requests of the next tick.
@@ -85,25 +133,38 @@ impl DeviceReader {
         self.map.requests()
     }
 
-    /// Reads every value once, by `deadline` at the latest; one outcome per value.
+    /// Reads every value once, by `deadline` at the latest; one outcome per value. What is watched
+    /// of the device is read as well and judged: [`DeviceReader::verdict`].
     pub async fn read(&mut self, deadline: Instant) -> Vec<Outcome> {
         let poller = self.shared.as_ref().map(|shared| shared.poller.clone());
         let _polling = poller.as_ref().map(|poller| poller.begin(deadline));
         let mut outcomes: Vec<Option<Outcome>> = Vec::new();
-        outcomes.resize_with(self.values().len(), || None);
+        outcomes.resize_with(self.map.values().len(), || None);
+        self.sessions = Sessions::None;
         let read = self.read_into(&mut outcomes, deadline).await;
-        let unasked = || match &read {
-            Err(Stop(absence)) => Outcome {
-                result: Err(absence.clone()),
-                round_trip: Duration::ZERO,
-            },
-            // Cannot happen: who was not stopped has asked for every value.
-            Ok(()) => Outcome::absent(Quality::NOT_POLLED, 0, "not asked", Duration::ZERO),
-        };
-        let outcomes = outcomes.into_iter();
+        // Busy with others until the end of the tick says nothing about the device.
+        if let (Err(Stop(absence)), Some(watching)) = (&read, &self.watching)
+            && absence.quality != Quality::NOT_POLLED
+        {
+            watching.gate().lost();
+        }
+        let mut outcomes = complete(outcomes, read.as_ref().err());
+        let words = outcomes.split_off(self.points.min(outcomes.len()));
+        let session = self.session();
+        if let Some(watching) = &mut self.watching {
+            self.verdict = watching.judge(session, &words);
+        }
         outcomes
-            .map(|outcome| outcome.unwrap_or_else(unasked))
-            .collect()
+    }
+
+    /// Reads every value of the map without asking whether the device may be asked, and says whether
+    /// the rest of the tick is lost to it.
+    pub(super) async fn read_all(&mut self, deadline: Instant) -> (Vec<Outcome>, Result<(), Stop>) {
+        let mut outcomes: Vec<Option<Outcome>> = Vec::new();
+        outcomes.resize_with(self.map.values().len(), || None);
+        self.sessions = Sessions::None;
+        let read = self.read_groups(&mut outcomes, deadline).await;
+        (complete(outcomes, read.as_ref().err()), read)
     }
 
     async fn read_into(
@@ -122,6 +183,33 @@ impl DeviceReader {
                 }
             }
         }
+        self.recognise(Due::Before, deadline).await?;
+        self.read_groups(outcomes, deadline).await?;
+        if let (Some(session), Some(watching)) = (self.session(), &self.watching)
+            && !watching.gate().recognised_on(session)
+        {
+            // The connection was replaced without a failure: an idle one that the device had closed.
+            watching.gate().lost();
+            self.recognise(Due::Before, deadline).await?;
+        }
+        self.recognise(Due::After, deadline).await
+    }
+
+    /// Reads identity and settings if it is time for it.
+    async fn recognise(&self, when: Due, deadline: Instant) -> Result<(), Stop> {
+        match &self.watching {
+            Some(watching) if watching.gate().due(Instant::now()) == when => {
+                watching.recognise(self, deadline).await
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn read_groups(
+        &mut self,
+        outcomes: &mut [Option<Outcome>],
+        deadline: Instant,
+    ) -> Result<(), Stop> {
         for group in 0..self.map.group_count() {
             self.read_group(group, deadline, outcomes).await?;
             self.map.rejoin(group);
@@ -138,9 +226,11 @@ impl DeviceReader {
         outcomes: &mut [Option<Outcome>],
     ) -> Result<(), Stop> {
         // Nearly always: nothing was ever refused, and nothing is copied.
-        if let Some(block) = self.map.whole(group) {
-            let reply = self.ask(block.span, deadline, false).await;
-            if let Ok(Answer::Words(words)) = &reply.result {
+        let whole = self.map.whole(group).map(|block| block.span);
+        if let Some(span) = whole {
+            let reply = self.ask(span, deadline, false).await;
+            if let (Ok(Answer::Words(words)), Some(block)) = (&reply.result, self.map.whole(group))
+            {
                 self.decode_all(block, words, reply.round_trip, outcomes);
                 return Ok(());
             }
@@ -191,7 +281,7 @@ impl DeviceReader {
         Ok(())
     }
 
-    async fn ask(&self, span: Span, deadline: Instant, probe: bool) -> Reply {
+    async fn ask(&mut self, span: Span, deadline: Instant, probe: bool) -> Reply {
         let request = Request {
             unit: self.unit,
             span,
@@ -199,6 +289,13 @@ impl DeviceReader {
         let reply = self.link.ask(request, self.timeout, deadline, probe).await;
         if let (Some(shared), Ok(answer)) = (&self.shared, &reply.result) {
             shared.recent.keep(request, answer, Instant::now());
+        }
+        if reply.result.is_ok() {
+            self.sessions = match self.sessions {
+                Sessions::None => Sessions::One(reply.session),
+                Sessions::One(session) if session == reply.session => self.sessions,
+                Sessions::One(_) | Sessions::Several => Sessions::Several,
+            };
         }
         reply
     }
@@ -298,4 +395,20 @@ fn set(outcomes: &mut [Option<Outcome>], value: usize, outcome: Outcome) {
     if let Some(slot) = outcomes.get_mut(value) {
         *slot = Some(outcome);
     }
+}
+
+/// What was not asked for has the reason that stopped the reading.
+fn complete(outcomes: Vec<Option<Outcome>>, stopped: Option<&Stop>) -> Vec<Outcome> {
+    let unasked = || match stopped {
+        Some(Stop(absence)) => Outcome {
+            result: Err(absence.clone()),
+            round_trip: Duration::ZERO,
+        },
+        // Cannot happen: who was not stopped has asked for every value.
+        None => Outcome::absent(Quality::NOT_POLLED, 0, "not asked", Duration::ZERO),
+    };
+    let outcomes = outcomes.into_iter();
+    outcomes
+        .map(|outcome| outcome.unwrap_or_else(unasked))
+        .collect()
 }

@@ -29,7 +29,7 @@ use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use super::backoff::{Backoff, Permit};
-use super::connection::{Answered, Connection, Patience};
+use super::connection::{Connection, Patience};
 use super::failure::Failure;
 use super::frame::{Answer, Request};
 use super::rtu;
@@ -108,6 +108,8 @@ pub struct Reply {
     pub result: Result<Answer, Failure>,
     /// From sending to the last byte; with a failure, all the time it took. Zero when nothing was sent.
     pub round_trip: Duration,
+    /// The connection the answer came on; 0 without one.
+    pub session: u64,
 }
 
 impl Reply {
@@ -115,6 +117,7 @@ impl Reply {
         Self {
             result: Err(failure),
             round_trip: Duration::ZERO,
+            session: 0,
         }
     }
 }
@@ -326,22 +329,21 @@ impl Link {
         let result = line.ask(request, patience).await;
         match result {
             // An answer belongs to tick n only if it arrived before n+1.
-            Ok(Answered {
-                answer,
-                took,
-                ended,
-            }) if ended < urgency.deadline => Reply {
-                result: Ok(answer),
-                round_trip: took,
+            Ok(answered) if answered.ended < urgency.deadline => Reply {
+                result: Ok(answered.answer),
+                round_trip: answered.took,
+                session: answered.session,
             },
-            Ok(Answered { took, .. }) => Reply {
+            Ok(answered) => Reply {
                 result: Err(Failure::Timeout),
-                round_trip: took,
+                round_trip: answered.took,
+                session: 0,
             },
             Err(failure) if failure.is_unasked() => Reply::unasked(failure),
             Err(failure) => Reply {
                 result: Err(failure),
                 round_trip: started.elapsed(),
+                session: 0,
             },
         }
     }

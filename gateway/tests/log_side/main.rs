@@ -5,6 +5,7 @@
 mod collector;
 mod crash;
 mod delivering;
+mod devices;
 mod model;
 mod process;
 mod recording;

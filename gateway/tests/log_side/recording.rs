@@ -276,7 +276,7 @@ async fn a_flood_of_messages_closes_segments_early_and_loses_none() {
     for _second in 0..3 {
         let now = site.clock.monotonic_ms();
         for _ in 0..2_600 {
-            // Everything that can be said of a value is said: 13 records each.
+            // Everything that can be said of a value is said: 16 records each.
             let mut sample = PointSample::good(2, sent);
             for code in 32..64 {
                 if let Some(quality) = Quality::from_code(code) {

@@ -21,9 +21,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Dies the first time a step is reached.
 #[derive(Debug)]
-struct DieOnce {
-    step: Step,
-    done: AtomicBool,
+pub(crate) struct DieOnce {
+    pub(crate) step: Step,
+    pub(crate) done: AtomicBool,
 }
 
 impl Faults for DieOnce {
@@ -65,7 +65,15 @@ async fn ask(site: (Settings, Surroundings), text: &str) -> Result<Sealed, Reque
     requests::seal(&statement, "a test", &site.0, &site.1, &mut (), PATIENCE).await
 }
 
-fn of(site: &Site) -> (Settings, Surroundings) {
+/// A statement asked for as a command does.
+pub(crate) async fn request(
+    (settings, around): (Settings, Surroundings),
+    statement: Control,
+) -> Result<Sealed, RequestError> {
+    requests::seal(&statement, "a test", &settings, &around, &mut (), PATIENCE).await
+}
+
+pub(crate) fn of(site: &Site) -> (Settings, Surroundings) {
     let around = Surroundings {
         clock: Arc::new(site.clock.clone()),
         os_boot: site.os_boot.clone(),
@@ -75,7 +83,7 @@ fn of(site: &Site) -> (Settings, Surroundings) {
 }
 
 /// Serves until the command has its answer, or the gateway dies.
-async fn serve_until<T>(
+pub(crate) async fn serve_until<T>(
     mut command: Pin<&mut impl Future<Output = T>>,
     inbox: &Inbox,
     recorder: &mut Recorder,
