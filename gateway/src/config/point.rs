@@ -88,7 +88,6 @@ impl PointConfig {
 }
 
 /// What is known of a quantity beside its value: how it behaves and what is plausible.
-#[derive(Clone, Copy)]
 pub(super) struct Plausible {
     pub(super) kind: PointKind,
     pub(super) min: Option<Decimal>,
