@@ -93,7 +93,7 @@ pub fn open_through(
     gates: &[Arc<Gate>],
 ) -> Field {
     let table = config.measurement(|_| 0);
-    let lines = field::lines(config, random);
+    let lines = field::lines(config, random, |line| field::rest(config, line));
     let streams = polled_streams(config)
         .into_iter()
         .map(|id| PolledStream::new(id, config, &table, &lines, gates))
@@ -111,7 +111,8 @@ pub fn readers(
     random: &dyn SecureRandom,
     gates: &[Arc<Gate>],
 ) -> Vec<Reader> {
-    let lines = field::lines(config, random);
+    // What a person is shown at once is not sealed; a serial port cannot be another's at the same time.
+    let lines = field::lines(config, random, |_line| Duration::ZERO);
     (0_u16..)
         .zip(&config.modbus)
         .zip(gates)

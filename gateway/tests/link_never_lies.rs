@@ -119,6 +119,11 @@ fn scripts() -> impl Strategy<Value = Script> {
 }
 
 fn link(frames: Frames, serial: bool, line: &Line) -> Link {
+    link_after(frames, serial, line, Duration::ZERO)
+}
+
+/// A link whose line rests first.
+fn link_after(frames: Frames, serial: bool, line: &Line, rest: Duration) -> Link {
     let (host, port) = ("memory".to_owned(), 1);
     let endpoint = match frames {
         Frames::Mbap => Endpoint::Tcp { host, port },
@@ -132,7 +137,7 @@ fn link(frames: Frames, serial: bool, line: &Line) -> Link {
         pause: Duration::from_millis(4),
         ..LineConfig::new(endpoint)
     };
-    Link::start(LinkOptions::of(&config).through(line.opener()))
+    Link::start(LinkOptions::of(&config).through(line.opener()).rest(rest))
 }
 
 fn holding(unit: u8, address: u16, count: u16) -> Request {
@@ -304,6 +309,37 @@ async fn the_plain_client_with_a_timeout_returns_the_previous_registers_as_good(
     let (found, ()) = tokio::join!(asking, answering);
     // Asked for 10, 11, 12, 13.
     assert_eq!(found, [vec![], vec![10], vec![11], vec![12]]);
+}
+
+/// A process that was killed right after its question has a successor that does not know of it.
+#[tokio::test]
+async fn a_gateway_that_starts_again_does_not_believe_the_answer_to_what_was_asked_before_it() {
+    for serial in [true, false] {
+        let rules = Rules {
+            within: WITHIN,
+            once: true,
+            keeps: true,
+        };
+        let line = Line::new(Frames::Rtu, rules);
+        let deadline = Instant::now() + PATIENCE;
+        line.then(Act::Late(150));
+        let killed = link(Frames::Rtu, serial, &line);
+        let asking = killed.ask(holding(1, 0, 2), TIMEOUT, deadline, false);
+        timeout(Duration::from_millis(70), asking)
+            .await
+            .unwrap_err();
+        drop(killed);
+        // Its own answer is later than the other one would be on a line that did not rest.
+        line.then(Act::Late(70));
+        let successor = link_after(Frames::Rtu, serial, &line, WITHIN);
+        let request = holding(1, 8, 2);
+        let reply = successor.ask(request, TIMEOUT, deadline, false).await;
+        match reply.result {
+            Ok(Answer::Words(words)) => assert!(is_true(&line, request, &words), "{words:?}"),
+            // A loaded machine may make the answer late; it is not a lie then.
+            other => assert!(other.is_err(), "{other:?}"),
+        }
+    }
 }
 
 /// Where the rule ends: a device that breaks its assumption is believed. Nothing in an RTU frame

@@ -14,6 +14,8 @@
 //!   opened for the first time is listened to as well.
 //! - The unit that failed is not asked again before twice its configured timeout, counted from the
 //!   question, is over: only an answer of the same unit could be taken for another one of it.
+//! - A gateway that starts does not know what was asked before it: the line begins dirty, for twice
+//!   the longest configured timeout on it ([`super::link::LinkOptions::rest`]).
 //! - Nothing may be waiting when a question is sent. What is, is discarded until the line is silent.
 //!
 //! What remains: an answer of the right unit, function and length to an earlier question about other
@@ -116,13 +118,19 @@ pub struct Answered {
 }
 
 impl Connection {
-    /// Prepares a line; `first_transaction` should be random.
-    pub(super) fn new(line: &LineConfig, place: Place, first_transaction: u16) -> Self {
+    /// Prepares a line; `first_transaction` should be random. On RTU nothing is asked before `rest` is
+    /// over: a question that was asked before this line was made may still be answered.
+    pub(super) fn new(
+        line: &LineConfig,
+        place: Place,
+        first_transaction: u16,
+        rest: Duration,
+    ) -> Self {
         let framing = if line.endpoint.is_rtu() {
             Framing::Rtu(Rtu {
                 silence: line.silence(),
                 character: line.byte_time().unwrap_or_default(),
-                dirty_until: None,
+                dirty_until: (!rest.is_zero()).then(|| Instant::now() + rest),
                 quiet: false,
                 held: Vec::new(),
             })

@@ -44,6 +44,7 @@ pub struct LinkOptions {
     place: Place,
     cap: Option<Duration>,
     first_transaction: u16,
+    rest: Duration,
 }
 
 impl LinkOptions {
@@ -55,7 +56,16 @@ impl LinkOptions {
             place: Place::Endpoint(line.endpoint.clone()),
             cap: None,
             first_transaction: 0,
+            rest: Duration::ZERO,
         }
+    }
+
+    /// Another process may have asked on the line a moment ago (ours, before it was killed): on RTU
+    /// its answer could be taken for ours, so nothing is asked for so long.
+    #[must_use]
+    pub const fn rest(mut self, rest: Duration) -> Self {
+        self.rest = rest;
+        self
     }
 
     /// Several units share the line: a request may take at most `cap`.
@@ -183,8 +193,9 @@ impl Link {
             place,
             cap,
             first_transaction,
+            rest,
         } = options;
-        let connection = Connection::new(&line, place, first_transaction);
+        let connection = Connection::new(&line, place, first_transaction, rest);
         let shared = Shared {
             listens: line.mode == LineMode::Listen,
             name: line.name,

@@ -190,7 +190,7 @@ mod tests {
     fn turns(shared: bool) -> Arc<Turns> {
         let line = LineConfig::tcp("nowhere", 502);
         let place = Place::Endpoint(line.endpoint.clone());
-        Turns::new(Connection::new(&line, place, 0), shared)
+        Turns::new(Connection::new(&line, place, 0, Duration::ZERO), shared)
     }
 
     fn urgency(probe: bool, seconds: u64) -> Urgency {

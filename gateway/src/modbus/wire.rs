@@ -51,8 +51,15 @@ impl Place {
     /// Opens the line. Whoever waits bounds the time; giving up leaves nothing open.
     pub(super) async fn open(&self) -> Result<Wire, Failure> {
         let carrier = match self {
-            Self::Endpoint(Endpoint::Tcp { host, port } | Endpoint::RtuOverTcp { host, port }) => {
+            Self::Endpoint(Endpoint::Tcp { host, port }) => {
                 Carrier::Tcp(connect(host, *port).await?)
+            }
+            Self::Endpoint(Endpoint::RtuOverTcp { host, port }) => {
+                let stream = connect(host, *port).await?;
+                // Closed with a reset: an ordinary close would go on delivering a question that was
+                // given up, and its answer could come after the next question.
+                stream.set_zero_linger().map_err(Failure::Connect)?;
+                Carrier::Tcp(stream)
             }
             Self::Endpoint(Endpoint::Tls { host, port, files }) => {
                 let stream = connect(host, *port).await?;

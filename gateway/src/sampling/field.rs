@@ -45,8 +45,12 @@ impl Line {
     }
 }
 
-/// The lines, in the order of the configuration. Must be called within a runtime.
-pub(super) fn lines(config: &GatewayConfig, random: &dyn SecureRandom) -> Vec<Line> {
+/// The lines, in the order of the configuration, each resting at first. Must be called within a runtime.
+pub(super) fn lines(
+    config: &GatewayConfig,
+    random: &dyn SecureRandom,
+    rest: impl Fn(usize) -> Duration,
+) -> Vec<Line> {
     (0..)
         .zip(&config.lines)
         .map(|(place, line)| {
@@ -55,7 +59,9 @@ pub(super) fn lines(config: &GatewayConfig, random: &dyn SecureRandom) -> Vec<Li
             let first_transaction = random
                 .fill(&mut first)
                 .map_or(0, |()| u16::from_be_bytes(first));
-            let options = LinkOptions::of(line).first_transaction(first_transaction);
+            let options = LinkOptions::of(line)
+                .first_transaction(first_transaction)
+                .rest(rest(place));
             let link = Link::start(match shared_cap(config, place) {
                 Some(cap) => options.shared(cap),
                 None => options,
@@ -70,6 +76,16 @@ pub(super) fn lines(config: &GatewayConfig, random: &dyn SecureRandom) -> Vec<Li
             }
         })
         .collect()
+}
+
+/// How long a line rests at the start: a gateway that was killed may have asked a moment ago, and a
+/// device may answer within twice its timeout.
+pub(super) fn rest(config: &GatewayConfig, line: usize) -> Duration {
+    let devices = config.modbus.iter().filter(|device| device.line == line);
+    2 * devices
+        .map(|device| device.timeout)
+        .max()
+        .unwrap_or_default()
 }
 
 /// Percent of a line's time for the clients of proxies: the most that one of them may take. `None`
