@@ -100,15 +100,41 @@ impl Watch {
         (self.last_good, self.low) = (None, None);
     }
 
+    /// The point that holds the scale factor; values of this one go through [`Self::check_scaled`].
+    #[must_use]
+    pub const fn scale_from(&self) -> Option<u16> {
+        self.decoder.scale_from()
+    }
+
+    /// The value of a sample that nothing speaks against, after its check.
+    #[must_use]
+    pub fn good_value(&self, sample: &PointSample) -> Option<i64> {
+        match sample.value {
+            SampleValue::Int(raw) if sample.is_good() => self.decoder.value(raw).ok(),
+            _ => None,
+        }
+    }
+
     /// Adds the flags that a sample deserves. `at_ms` is its time on any axis that grows with time.
+    /// A value with a scale factor has none here, and is flagged.
     pub fn check(&mut self, sample: &mut PointSample, at_ms: u64) {
+        self.check_scaled(sample, None, at_ms);
+    }
+
+    /// As [`Self::check`], with the exponent that the scale factor had in the same tick, if it is good.
+    pub fn check_scaled(&mut self, sample: &mut PointSample, exponent: Option<i64>, at_ms: u64) {
         let SampleValue::Int(raw) = sample.value else {
             return;
         };
-        let mantissa = match self.decoder.value(raw) {
+        let mantissa = match self.decoder.value_with(raw, |_factor| exponent) {
             Ok(mantissa) => mantissa,
             Err(flag) => return sample.flag(flag),
         };
+        if let (Some(_), Some(exponent)) = (self.scale_from(), exponent) {
+            // At most 10^25; a count smaller than the grid never gets here.
+            let shift = u32::try_from(exponent + i64::from(self.decimals)).unwrap_or(0);
+            self.count = 10_i128.saturating_pow(shift);
+        }
         if let Some((low, high)) = self.direction
             && !(low..=high).contains(&mantissa)
         {
@@ -275,6 +301,28 @@ mod tests {
             [],
             "1.0 in two seconds is 0.5 a second"
         );
+    }
+
+    #[test]
+    fn a_value_with_a_scale_factor_is_judged_as_what_it_comes_to() {
+        let mut scaled = point(PointKind::Instant);
+        scaled.scale = Decimal::ONE;
+        scaled.scale_from = Some(1);
+        let mut watch = Watch::new(&scaled);
+        let mut flags = |raw, exponent, at_ms| {
+            let mut sample = PointSample::good(0, raw);
+            watch.check_scaled(&mut sample, exponent, at_ms);
+            let found: Vec<Quality> = sample.qualities.iter().map(|found| found.0).collect();
+            found
+        };
+        assert_eq!(flags(1_000, Some(0), 0), []);
+        assert_eq!(flags(10_004, Some(-1), 1_000), [], "1000.4");
+        assert_eq!(flags(10_012, Some(-1), 2_000), [Quality::STEP]);
+        assert_eq!(flags(1_001, Some(1), 3_000), [Quality::OUT_OF_RANGE]);
+        assert_eq!(flags(1_001, Some(-2), 4_000), [Quality::OFF_GRID]);
+        assert_eq!(flags(1_001, None, 5_000), [Quality::OUT_OF_RANGE]);
+        assert_eq!(flags(0xFFFF, None, 6_000), [Quality::SENTINEL]);
+        assert_eq!(flags(1_001, Some(0), 7_000), []);
     }
 
     #[test]

@@ -10,9 +10,9 @@ use crate::config::{
 };
 use crate::modbus::link::cost_of_silence;
 use crate::modbus::outcome::describe;
-use crate::plan::{Block, plan};
+use crate::plan::{Block, plan_together};
 use crate::sampling::field::room;
-use crate::sampling::{limits, shared_cap, values};
+use crate::sampling::{limits, read_together, shared_cap, values};
 
 /// Bytes a reading takes when sealed; measured on 50 points at 1 Hz, noise included.
 const BYTES_PER_READING: f64 = 1.1;
@@ -239,11 +239,10 @@ pub(crate) fn blocks(
     device: &ModbusDevice,
     stream: u16,
 ) -> Vec<Block> {
-    let spans: Vec<_> = values(table, index, Some(stream))
-        .iter()
-        .map(|value| value.span)
-        .collect();
-    plan(&spans, &limits(device))
+    let values = values(table, index, Some(stream));
+    let spans: Vec<_> = values.iter().map(|value| value.span).collect();
+    let groups = read_together(table, device, &values);
+    plan_together(&spans, &groups, &limits(device))
 }
 
 fn write_mqtt(out: &mut String, broker: &MqttBroker) -> std::fmt::Result {

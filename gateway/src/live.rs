@@ -166,16 +166,15 @@ impl LiveValues<'_> {
             .filter_map(|((index, point), kept)| {
                 let (kept, decoder) = (kept.as_ref()?, self.table?.decoder(index)?);
                 let grid = |mantissa| format_mantissa(i128::from(mantissa), point.decimals);
-                let decoded = match (&kept.value, decoder.scale_from()) {
-                    (SampleValue::Int(raw), None) => decoder.value(*raw).map(grid),
-                    (SampleValue::Int(raw), Some(factor)) => {
-                        decoder.scaled_value(*raw, self.exponent(factor)).map(grid)
-                    }
-                    (SampleValue::Text(bytes), _) if point.format.kind == Kind::Text => {
+                let decoded = match &kept.value {
+                    SampleValue::Int(raw) => decoder
+                        .value_with(*raw, |factor| self.exponent(factor))
+                        .map(grid),
+                    SampleValue::Text(bytes) if point.format.kind == Kind::Text => {
                         Ok(point.format.characters(bytes))
                     }
-                    (SampleValue::Text(text), _) => decoder.text(text).map(grid),
-                    (SampleValue::Absent, _) => Err(Quality::DROPPED),
+                    SampleValue::Text(text) => decoder.text(text).map(grid),
+                    SampleValue::Absent => Err(Quality::DROPPED),
                 };
                 let quality = kept
                     .said

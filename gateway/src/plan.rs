@@ -2,7 +2,9 @@
 //!
 //! Values of one table are joined into one request as long as the request stays within the device's
 //! limit and the hole between two values is not larger than reading it is worth. A value is never
-//! split: half of a 32-bit counter from before a carry and half from after it is a wrong number.
+//! split: half of a 32-bit counter from before a carry and half from after it is a wrong number. For
+//! the same reason values can be read [`together`]: a number with its scale factor, the parts of a
+//! totaliser.
 
 use std::sync::Arc;
 
@@ -120,9 +122,63 @@ pub fn plan(values: &[Span], limits: &Limits) -> Vec<Block> {
     blocks
 }
 
+/// Values that one request reads, and the span from the first of their registers to the last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Item {
+    /// What one request must cover.
+    pub span: Span,
+    /// Positions of the values in the list that was given.
+    pub values: Vec<usize>,
+}
+
+/// The values that carry one number in `groups` become one item; a value beyond `groups` is alone.
+/// Values of two tables are never one item.
+#[must_use]
+pub fn together(values: &[Span], groups: &[usize]) -> Vec<Item> {
+    let mut items: Vec<(Option<usize>, Item)> = Vec::new();
+    for (place, &span) in values.iter().enumerate() {
+        let group = groups.get(place).copied();
+        let joined = items
+            .iter_mut()
+            .find(|(of, item)| group.is_some() && *of == group && item.span.table == span.table);
+        if let Some((_, item)) = joined {
+            let first = item.span.address.min(span.address);
+            let end = item.span.end().max(span.end());
+            item.span.address = first;
+            item.span.count = u16::try_from(end - u32::from(first)).unwrap_or(u16::MAX);
+            item.values.push(place);
+        } else {
+            let values = vec![place];
+            items.push((group, Item { span, values }));
+        }
+    }
+    items.into_iter().map(|(_, item)| item).collect()
+}
+
+/// As [`plan`], with the values of one group always in one request. A group wider than the limit
+/// (which the configuration refuses) gets a request of its own.
+#[must_use]
+pub fn plan_together(values: &[Span], groups: &[usize], limits: &Limits) -> Vec<Block> {
+    let items = together(values, groups);
+    let spans: Vec<Span> = items.iter().map(|item| item.span).collect();
+    let mut blocks = plan(&spans, limits);
+    for block in &mut blocks {
+        block.values = block
+            .values
+            .iter()
+            .filter_map(|&item| items.get(item))
+            .flat_map(|item| item.values.iter().copied())
+            .collect();
+        block
+            .values
+            .sort_by_key(|&place| values.get(place).map(|span| (span.address, place)));
+    }
+    blocks
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{Barrier, Limits, Span, plan};
+    use super::{Barrier, Limits, Span, plan, plan_together, together};
     use evidence::measurement::Table;
     use proptest::prelude::{Strategy, prop_assert, prop_assert_eq, proptest};
     use std::sync::Arc;
@@ -263,7 +319,52 @@ mod tests {
         );
     }
 
+    #[test]
+    fn a_value_and_its_scale_factor_share_a_request_even_where_two_would_do() {
+        let values = [holding(0, 100), holding(110, 1), holding(125, 1)];
+        assert_eq!(plan(&values, &tcp()).len(), 2);
+        // The last two belong together: the first request may not take one of them.
+        let blocks = plan_together(&values, &[0, 1, 1], &tcp());
+        let spans: Vec<(Span, Vec<usize>)> = blocks
+            .into_iter()
+            .map(|block| (block.span, block.values))
+            .collect();
+        assert_eq!(
+            spans,
+            [(holding(0, 100), vec![0]), (holding(110, 16), vec![1, 2])]
+        );
+    }
+
+    #[test]
+    fn values_of_two_tables_are_no_item() {
+        let input = Span {
+            table: Table::Input,
+            ..holding(1, 1)
+        };
+        assert_eq!(together(&[holding(0, 1), input], &[0, 0]).len(), 2);
+    }
+
     proptest! {
+        #[test]
+        fn a_group_is_in_one_request_and_the_requests_are_still_the_fewest(
+            values in spans(7, 60), groups in proptest::collection::vec(0_usize..5, 7), gap in 0_u16..12,
+        ) {
+            let limits = Limits { registers: 64, bits: 2_000, gap, barriers: Arc::default() };
+            let blocks = plan_together(&values, &groups, &limits);
+            let items = together(&values, &groups);
+            for item in &items {
+                let whole = blocks.iter().filter(|block| block.span.contains(item.span));
+                let reads = |place: &usize| blocks.iter().filter(|block| block.values.contains(place)).count();
+                prop_assert!(whole.count() >= 1, "{blocks:?}");
+                prop_assert!(item.values.iter().all(|place| reads(place) == 1));
+                let of = |place: &usize| blocks.iter().position(|block| block.values.contains(place));
+                prop_assert!(item.values.iter().all(|place| of(place) == of(&item.values[0])));
+            }
+            prop_assert!(blocks.iter().all(|block| block.span.count <= limits.registers));
+            let hulls: Vec<Span> = items.iter().map(|item| item.span).collect();
+            prop_assert_eq!(blocks.len(), brute_force(&hulls, &limits));
+        }
+
         #[test]
         fn every_value_is_read_exactly_once_within_the_limits(
             values in spans(60, 2_000), registers in 4_u16..=125, gap in 0_u16..60,

@@ -96,14 +96,28 @@ async fn read_device(
         }
         Reader::Heard(reader) => reader.read_once(Instant::now() + wait).await,
     };
+    let good: BTreeMap<u16, i64> = reader
+        .values()
+        .iter()
+        .zip(&outcomes)
+        .filter_map(|(value, outcome)| {
+            let point = table.points.get(usize::from(value.point))?;
+            match outcome.result.as_ref().ok()? {
+                SampleValue::Int(raw) => Some((value.point, Decoder::new(point).value(*raw).ok()?)),
+                SampleValue::Text(_) | SampleValue::Absent => None,
+            }
+        })
+        .collect();
     let values = reader.values().iter().zip(outcomes);
     let rows = values.filter_map(|(value, outcome)| {
         let point = table.points.get(usize::from(value.point))?;
+        let exponent = point.scale_from.and_then(|factor| good.get(&factor));
         let row = polled_row(
             point,
             value.point,
             reader.name(),
             &outcome,
+            exponent.copied(),
             &reader.verdict(),
         );
         Some((value.point, row))
@@ -111,11 +125,13 @@ async fn read_device(
     rows.collect()
 }
 
+/// `exponent` is the good value of the point's scale factor.
 fn polled_row(
     point: &Point,
     index: u16,
     device: &str,
     outcome: &Outcome,
+    exponent: Option<i64>,
     verdict: &Verdict,
 ) -> Row {
     let round_trip = u64::try_from(outcome.round_trip.as_millis()).ok();
@@ -130,7 +146,7 @@ fn polled_row(
             for quality in verdict.qualities(index) {
                 sample.flag(quality);
             }
-            Watch::new(point).check(&mut sample, 0);
+            Watch::new(point).check_scaled(&mut sample, exponent, 0);
             let hex: Vec<String> = match value {
                 SampleValue::Int(raw) => {
                     let words = point.format.wire_words(*raw);
@@ -144,7 +160,8 @@ fn polled_row(
                 }
                 SampleValue::Absent => Vec::new(),
             };
-            row(point, device, &sample, Some(hex.join(" ")), round_trip_ms)
+            let raw = Some(hex.join(" "));
+            row(point, device, &sample, exponent, raw, round_trip_ms)
         }
         Err(absence) => Row {
             quality: absence.to_string(),
@@ -153,6 +170,7 @@ fn polled_row(
                 point,
                 device,
                 &PointSample::absent(0, absence.quality, absence.aux),
+                None,
                 None,
                 round_trip_ms,
             )
@@ -164,12 +182,13 @@ fn row(
     point: &Point,
     device: &str,
     sample: &PointSample,
+    exponent: Option<i64>,
     raw: Option<String>,
     round_trip_ms: Option<u64>,
 ) -> Row {
     let value = match &sample.value {
         SampleValue::Int(raw) => Decoder::new(point)
-            .value(*raw)
+            .value_with(*raw, |_factor| exponent)
             .ok()
             .map(|mantissa| format_mantissa(i128::from(mantissa), point.decimals)),
         SampleValue::Text(bytes) if point.format.kind == Kind::Text => {
@@ -254,7 +273,7 @@ fn message_row(
         SampleValue::Text(text) => Some(String::from_utf8_lossy(text).into_owned()),
         SampleValue::Int(_) | SampleValue::Absent => None,
     };
-    Some((sample.point, row(point, broker, sample, raw, None)))
+    Some((sample.point, row(point, broker, sample, None, raw, None)))
 }
 
 fn silent_row(
@@ -279,7 +298,7 @@ fn silent_row(
         Row {
             quality,
             answered: false,
-            ..row(point, broker, &nothing, None, None)
+            ..row(point, broker, &nothing, None, None, None)
         },
     ))
 }

@@ -15,7 +15,7 @@ use ring::rand::SecureRandom;
 use tokio::time::Instant;
 
 use crate::checks::{Frozen, Watch};
-use crate::config::{GatewayConfig, ModbusDevice, PointRules, polled_streams, read_together};
+use crate::config::{self, GatewayConfig, ModbusDevice, PointRules, polled_streams};
 use crate::modbus::device::DeviceReader;
 use crate::modbus::link::GRACE;
 use crate::modbus::listen::heard::ListenedDevice;
@@ -135,20 +135,11 @@ fn reader(
         return None;
     }
     let (name, unit) = (device.name.clone(), device.unit_id);
+    let groups = read_together(table, device, &values);
     if let Some(heard) = &line.heard {
         // Nothing is ever sent here, so identity, settings and status words cannot be asked for.
         let margin = margin(u64::from(stream.unwrap_or(0)) * 1_000);
-        let together = read_together(&device.points);
-        let number = |value: &Value| {
-            let mut points = device.points.iter().zip(&together);
-            points.find(|(point, _)| point.name == value.name)
-        };
-        // A value that no point has cannot be; it would stand alone.
-        let alone = device.points.len();
-        let values = values.into_iter().map(|value| {
-            let number = number(&value).map_or(alone, |(_, number)| *number);
-            (value, number)
-        });
+        let values = values.into_iter().zip(groups);
         let heard = Arc::clone(heard);
         let listened = ListenedDevice::new(name, unit, heard, values.collect(), margin);
         return Some(Reader::Heard(listened));
@@ -156,7 +147,7 @@ fn reader(
     let place = |name: &str| table.point(name).map(|(index, _)| index);
     let watching = Watching::new(Arc::clone(gate), limits(device), &device.watch, place);
     values.extend(watching.status_values());
-    let map = RegisterMap::new(&name, limits(device), values);
+    let map = RegisterMap::grouped(&name, limits(device), values, &groups);
     let reader = DeviceReader::new(line.link.clone(), unit, device.timeout, map).watching(watching);
     Some(Reader::Polled(reader.shared(line.share())))
 }
@@ -234,6 +225,29 @@ pub fn limits(device: &ModbusDevice) -> Limits {
         gap: device.max_gap,
         barriers: device.barriers.as_slice().into(),
     }
+}
+
+/// For each value the number of its group: points with their scale factors, and those with one label.
+#[must_use]
+pub fn read_together(
+    table: &MeasurementConfig,
+    device: &ModbusDevice,
+    values: &[Value],
+) -> Vec<usize> {
+    let groups = config::read_together(&device.points);
+    let of_point = |value: &Value| {
+        let point = table.points.get(usize::from(value.point))?;
+        let place = device
+            .points
+            .iter()
+            .position(|own| own.name == point.name)?;
+        (point.name == value.name).then(|| groups.get(place).copied())?
+    };
+    // What is no point of the device (a status word) is alone: its number is nobody else's.
+    (device.points.len()..)
+        .zip(values)
+        .map(|(alone, value)| of_point(value).unwrap_or(alone))
+        .collect()
 }
 
 /// A device's values in one stream (or in all, without one), in the order of the points.
@@ -365,12 +379,15 @@ impl PolledStream {
                     if confirmed || verdict.flags.exchanged {
                         watch.forget();
                     }
-                    watch.check(&mut sample, at_ms);
+                    if watch.scale_from().is_none() {
+                        watch.check(&mut sample, at_ms);
+                    }
                 }
                 samples.push(sample);
             }
         }
         samples.sort_by_key(|sample| sample.point);
+        self.check_scaled(&mut samples, at_ms);
         self.check_movement(&mut samples, at_ms);
         TickSamples {
             stream: self.id,
@@ -394,6 +411,28 @@ impl PolledStream {
             let sample = place(samples, *point).and_then(|place| samples.get_mut(place));
             if let Some(sample) = sample {
                 frozen.check(sample, companion.as_ref(), at_ms);
+            }
+        }
+    }
+
+    /// Checks the values that have a scale factor, which were left out until the factor was checked.
+    fn check_scaled(&mut self, samples: &mut [PointSample], at_ms: u64) {
+        for place in 0..samples.len() {
+            let scaled = samples.get(place).and_then(|sample| {
+                let factor = self.watches.get(&sample.point)?.scale_from()?;
+                Some((sample.point, factor))
+            });
+            let Some((point, factor)) = scaled else {
+                continue;
+            };
+            let exponent = samples
+                .binary_search_by_key(&factor, |sample| sample.point)
+                .ok()
+                .and_then(|at| self.watches.get(&factor)?.good_value(samples.get(at)?));
+            if let (Some(watch), Some(sample)) =
+                (self.watches.get_mut(&point), samples.get_mut(place))
+            {
+                watch.check_scaled(sample, exponent, at_ms);
             }
         }
     }

@@ -531,6 +531,12 @@ fn points_with_one_label_lie_in_one_request() {
         gateway::config::read_together(&config.modbus[0].points),
         [0, 1, 0]
     );
+    let barred = format!("{other}[[modbus.barrier]]\ntable = \"holding\"\nfrom = 20\nto = 20\n");
+    let message = device(&[&sum, &barred]).unwrap_err();
+    assert!(
+        message.contains("sum, overflow are read in one request, but the barrier holding 20 to 20 lies between them"),
+        "{message}"
+    );
     let slow = part("overflow", "address = 40\ninterval_s = 10\n");
     let message = device(&[&sum, &slow]).unwrap_err();
     assert!(

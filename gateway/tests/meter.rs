@@ -4,10 +4,13 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use evidence::quality::Quality;
+use evidence::segment::ConfigInForce;
 use gateway::config::GatewayConfig;
+use gateway::live::LiveTable;
 use gateway::read_once::read_once;
 use gateway::sample::{PolledSource as _, SampleValue};
 use gateway::sampling;
@@ -193,4 +196,115 @@ async fn a_hole_of_a_server_by_others_is_an_illegal_address() {
         ]
     );
     assert!(gateway::read_once::table(&rows).contains("illegal address"));
+}
+
+/// A device of which each point is given as its keys from `address` on.
+fn device(port: u16, points: &[(&str, &str)]) -> GatewayConfig {
+    let mut text = format!(
+        "[gateway]\norigin = \"example.com/gw/1\"\ndata_dir = \"/nowhere\"\n[[modbus]]\nname = \"m\"\nhost = \"127.0.0.1\"\nport = {port}\naddress_base = \"pdu\"\ntimeout_ms = 20000\n"
+    );
+    for (name, keys) in points {
+        text.push_str(&format!(
+            "[[modbus.point]]\nname = \"{name}\"\ntable = \"holding\"\n{keys}\n"
+        ));
+    }
+    GatewayConfig::parse("test", &text).unwrap()
+}
+
+#[tokio::test]
+async fn texts_bit_fields_digits_and_scale_factors_come_out_of_a_server_by_others() {
+    let meter = Meter::start();
+    let rest = "unit = \"1\"\nkind = \"instant\"";
+    let scaled = |factor: &str, decimals: u8| {
+        format!(
+            "address = 5\ntype = \"u16\"\ndecimals = {decimals}\nscale_from = \"{factor}\"\n{rest}"
+        )
+    };
+    let plain = |address: u16, kind: &str| {
+        format!("address = {address}\ntype = \"{kind}\"\ndecimals = 0\n{rest}")
+    };
+    // Every register holds its own address: 2 and 11 are the factors 10^2 and one too large.
+    let points = [
+        (
+            "text",
+            "address = 65\ntype = \"text\"\nwords = 3".to_owned(),
+        ),
+        (
+            "swapped",
+            "address = 65\ntype = \"text\"\nwords = 3\norder = \"BA\"".to_owned(),
+        ),
+        ("field", plain(365, "bits4-7")),
+        ("bit", plain(365, "bit3")),
+        ("digits", plain(0x123, "bcd16")),
+        ("no-digits", plain(0x12a, "bcd16")),
+        ("scaled", scaled("two", 1)),
+        ("two", plain(2, "i16")),
+        ("wild", scaled("eleven", 1)),
+        ("eleven", plain(11, "i16")),
+    ];
+    let points: Vec<(&str, &str)> = points
+        .iter()
+        .map(|(name, keys)| (*name, keys.as_str()))
+        .collect();
+    let config = device(meter.port, &points);
+    let [stream] = sampling::start(&config, &SystemRandom::new())
+        .try_into()
+        .unwrap();
+    let mut stream: sampling::PolledStream = stream;
+    let samples = stream.poll(0, Instant::now() + PATIENCE).await.samples;
+    let text = SampleValue::Text(vec![0, 65, 0, 66, 0, 67]);
+    let found: Vec<_> = samples
+        .iter()
+        .map(|sample| {
+            let said: Vec<Quality> = sample.qualities.iter().map(|said| said.0).collect();
+            (sample.value.clone(), said)
+        })
+        .collect();
+    let good = |raw| (SampleValue::Int(raw), vec![]);
+    let beyond = |raw| (SampleValue::Int(raw), vec![Quality::OUT_OF_RANGE]);
+    assert_eq!(
+        found,
+        [
+            (text.clone(), vec![]),
+            (text, vec![]),
+            good(365),
+            good(365),
+            good(0x123),
+            beyond(0x12a),
+            good(5),
+            good(2),
+            beyond(5),
+            good(11),
+        ]
+    );
+
+    // The same for people, once and live.
+    let rows = read_once(&config, Duration::ZERO, &SystemRandom::new())
+        .await
+        .unwrap();
+    let shown: Vec<Option<&str>> = rows.iter().map(|row| row.value.as_deref()).collect();
+    let expected = [
+        Some("A\\u{0}B\\u{0}C"),
+        Some("A\\u{0}B\\u{0}C"),
+        Some("6"),
+        Some("1"),
+        Some("123"),
+        None,
+        Some("500.0"),
+        Some("2"),
+        None,
+        Some("11"),
+    ];
+    assert_eq!(shown, expected);
+    assert_eq!(rows[0].raw.as_deref(), Some("0041 0042 0043"));
+    assert_eq!(rows[8].quality, "out of range");
+    let in_force = ConfigInForce::new(config.measurement(|_| 0), 1);
+    let table = LiveTable::new(Some(Arc::new(in_force)));
+    table.update(&samples, Some(0));
+    let live: Vec<Option<String>> = table.values().iter().map(|value| value.value).collect();
+    let expected: Vec<Option<String>> = expected
+        .iter()
+        .map(|text| text.map(str::to_owned))
+        .collect();
+    assert_eq!(live, expected);
 }

@@ -489,3 +489,45 @@ async fn a_stream_with_a_silent_device_is_back_before_its_next_tick() {
     }
     assert!(in_time, "the next tick of the other device would be missed");
 }
+
+#[tokio::test]
+async fn values_that_belong_together_are_never_read_apart_not_even_to_find_a_hole() {
+    let server = Scripted::start().await;
+    let link = link(server.port, None);
+    let limits = Limits {
+        registers: 125,
+        bits: 2_000,
+        gap: 31,
+        barriers: [].into(),
+    };
+    // 1 and 9 are read together; 5 lies between them, 20 behind.
+    let values = (0..).zip([1, 5, 9, 20]);
+    let values: Vec<Value> = values
+        .map(|(point, address)| value(point, address))
+        .collect();
+    let whole = Span {
+        table: Table::Holding,
+        address: 1,
+        count: 9,
+    };
+    let map = RegisterMap::grouped("m", limits, values, &[0, 1, 0, 2]);
+    let mut device = DeviceReader::new(link, 1, PATIENCE, map);
+    let read = async |device: &mut DeviceReader| {
+        let outcomes = device.read(Instant::now() + Duration::from_secs(20)).await;
+        let said: Vec<Option<Quality>> = outcomes
+            .iter()
+            .map(|outcome| outcome.result.as_ref().err().map(|absence| absence.quality))
+            .collect();
+        said
+    };
+    assert_eq!(read(&mut device).await, [None; 4]);
+    // The hole parts the request; the two stay one, and which of them is missing nobody can say.
+    server.remove(9);
+    let refused = Some(Quality::EXCEPTION);
+    assert_eq!(read(&mut device).await, [refused, None, refused, None]);
+    assert!(device.requests().any(|request| request == whole));
+    let apart = device
+        .requests()
+        .any(|request| matches!(request.address, 1 | 9) && request.count == 1);
+    assert!(!apart, "{:?}", device.requests().collect::<Vec<_>>());
+}

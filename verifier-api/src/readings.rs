@@ -410,7 +410,7 @@ impl Streamed {
             raw,
             entry,
         } = reading;
-        let value = value.as_deref().unwrap_or_default();
+        let value = csv_field(value.as_deref().unwrap_or_default());
         let raw = csv_field(raw.as_deref().unwrap_or_default());
         let unit = csv_field(&self.point.unit);
         let line = format!("{time},{value},{unit},{quality},{raw},{entry}\r\n");

@@ -123,6 +123,22 @@ impl Decoder {
         self.in_range(Some(raw / power))
     }
 
+    /// The value of one column value; `exponent` gives the good value that the point of the scale
+    /// factor has in the same sample, and is not asked where there is none.
+    ///
+    /// # Errors
+    /// As [`Self::value`] and [`Self::scaled_value`].
+    pub fn value_with(
+        &self,
+        raw: i64,
+        exponent: impl FnOnce(u16) -> Option<i64>,
+    ) -> Result<i64, Quality> {
+        match self.scale_from {
+            Some(factor) => self.scaled_value(raw, exponent(factor)),
+            None => self.value(raw),
+        }
+    }
+
     /// The value of one column value on the point's grid.
     ///
     /// # Errors

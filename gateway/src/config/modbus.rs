@@ -162,10 +162,10 @@ pub(super) fn device(
         .chain(own)
         .collect();
     of_template::name_factors(&mut read);
-    together::check(&read, &device);
     companions(&read);
-    device.points = read.into_iter().map(|(_, point)| point).collect();
+    device.points = read.iter().map(|(_, point)| point.clone()).collect();
     chosen.complete(section, &mut device);
+    together::check(&read, &device);
     if let Some(line) = line {
         chosen.pause(section, lines.get(line));
         lines.unit(section, line, device.unit_id, shown);

@@ -53,7 +53,10 @@ const ORDERS: [(&str, Names, Order); 32] = [
 ];
 
 /// The names of one register, which has only an order of bytes.
-const ONE_REGISTER: [(&str, Order); 4] = [
+const ONE_REGISTER: [(&str, Order); 7] = [
+    ("big_endian", Order::Abcd),
+    ("little_endian", Order::Badc),
+    ("byte_swap", Order::Badc),
     ("AB", Order::Abcd),
     ("BA", Order::Badc),
     ("12", Order::Abcd),
@@ -110,7 +113,12 @@ fn one_register(written: &str, kind: &str) -> Result<Order, String> {
         .find(|(name, _)| name.eq_ignore_ascii_case(&plain))
         .map(|(_, order)| *order)
         .ok_or_else(|| {
-            format!("`{written}` does not fit type {kind}, which is one register: allowed: AB, BA")
+            let which = if kind == "text" {
+                "has an order of bytes in each register only"
+            } else {
+                "is one register"
+            };
+            format!("`{written}` does not fit type {kind}, which {which}: allowed: AB, BA")
         })
 }
 

@@ -144,6 +144,18 @@ fn one_request(members: &[&PointConfig], device: &ModbusDevice) -> Result<(), St
             names(members)
         ));
     }
+    let barrier = device.barriers.iter().find(|barrier| {
+        barrier.table == table && low <= u32::from(barrier.to) && u32::from(barrier.from) < high
+    });
+    if let Some(barrier) = barrier {
+        return Err(format!(
+            "{} are read in one request, but the barrier {} {} to {} lies between them",
+            names(members),
+            table.name(),
+            barrier.from,
+            barrier.to
+        ));
+    }
     if high - low > u32::from(most) {
         return Err(format!(
             "{} lie {} registers apart, and the device has {key} = {most}: they are not read in one \

@@ -251,14 +251,11 @@ impl DeviceReader {
     ) -> Result<(), Stop> {
         let mut blocks = VecDeque::from(self.map.blocks(group));
         while let Some(block) = blocks.pop_front() {
-            if let [value] = block.values.as_slice()
-                && let Some(code) = self.map.known_hole(*value, Instant::now())
+            if let [item] = block.values.as_slice()
+                && let Some(code) = self.map.known_hole(*item, Instant::now())
             {
-                set(
-                    outcomes,
-                    *value,
-                    Outcome::refused(code, true, Duration::ZERO),
-                );
+                let outcome = Outcome::refused(code, self.is_one_value(&block), Duration::ZERO);
+                self.set_all(&block, outcomes, &outcome);
                 continue;
             }
             let reply = match first.take() {
@@ -308,22 +305,21 @@ impl DeviceReader {
         outcomes: &mut [Option<Outcome>],
     ) -> Result<(), Stop> {
         let round_trip = reply.round_trip;
-        let alone = block.values.len() == 1;
         match reply.result {
             Ok(Answer::Words(words)) => {
                 self.decode_all(block, &words, round_trip, outcomes);
-                if let ([value], true) = (block.values.as_slice(), alone) {
-                    self.map.found(*value);
+                if let [item] = block.values.as_slice() {
+                    self.map.found(*item);
                 }
                 Ok(())
             }
             Ok(Answer::Exception(code)) => {
-                let outcome = Outcome::refused(code, alone, round_trip);
-                for &value in &block.values {
-                    set(outcomes, value, outcome.clone());
-                    if alone && matches!(code, 2 | 3) {
-                        self.map.refused(value, code, Instant::now());
-                    }
+                let outcome = Outcome::refused(code, self.is_one_value(block), round_trip);
+                self.set_all(block, outcomes, &outcome);
+                if let [item] = block.values.as_slice()
+                    && matches!(code, 2 | 3)
+                {
+                    self.map.refused(*item, code, Instant::now());
                 }
                 // 10 and 11 come from a serial server whose device is silent.
                 if matches!(code, 10 | 11) {
@@ -337,10 +333,7 @@ impl DeviceReader {
                     result: Err(Absence::from(&failure)),
                     round_trip,
                 };
-                block
-                    .values
-                    .iter()
-                    .for_each(|&value| set(outcomes, value, outcome.clone()));
+                self.set_all(block, outcomes, &outcome);
                 let rest = if failure.is_unasked() {
                     &failure
                 } else {
@@ -351,6 +344,18 @@ impl DeviceReader {
         }
     }
 
+    /// Whether a refusal says which value does not exist: of values that are read together nobody
+    /// can tell.
+    fn is_one_value(&self, block: &Block) -> bool {
+        self.map.values_of(block).count() == 1
+    }
+
+    fn set_all(&self, block: &Block, outcomes: &mut [Option<Outcome>], outcome: &Outcome) {
+        for value in self.map.values_of(block) {
+            set(outcomes, value, outcome.clone());
+        }
+    }
+
     fn decode_all(
         &self,
         block: &Block,
@@ -358,7 +363,7 @@ impl DeviceReader {
         round_trip: Duration,
         outcomes: &mut [Option<Outcome>],
     ) {
-        for &value in &block.values {
+        for value in self.map.values_of(block) {
             set(
                 outcomes,
                 value,

@@ -6,6 +6,10 @@
 //! touching undeclared registers. What is refused alone is a hole, and asked for again only now and
 //! then. With one hole among n values this takes about 2 log2 n requests, all in the same tick as
 //! far as its time goes.
+//!
+//! Values that belong together (a number and its scale factor) are one *item*. Blocks hold items, and
+//! wherever a value is said to be read alone here, that is the item, never one of its values without
+//! the others.
 
 use std::time::Duration;
 
@@ -15,7 +19,7 @@ use tracing::{info, warn};
 
 use super::frame::exception_text;
 use super::outcome::describe;
-use crate::plan::{Block, Limits, Span, plan};
+use crate::plan::{Block, Item, Limits, Span, plan, together};
 use crate::sample::SampleValue;
 
 /// How long a refused value is left alone before it is asked for again.
@@ -51,11 +55,13 @@ pub struct RegisterMap {
     device: String,
     limits: Limits,
     values: Vec<Value>,
+    items: Vec<Item>,
     groups: Vec<Group>,
+    /// By item.
     verdicts: Vec<Verdict>,
 }
 
-/// Values that are read with one request, or once were.
+/// Items that are read with one request, or once were.
 #[derive(Debug)]
 struct Group {
     stage: Stage,
@@ -92,7 +98,15 @@ impl RegisterMap {
     /// Plans the requests for `values`; `device` names it in messages.
     #[must_use]
     pub fn new(device: &str, limits: Limits, values: Vec<Value>) -> Self {
+        Self::grouped(device, limits, values, &[])
+    }
+
+    /// As [`Self::new`]; the values that carry one number in `groups` are always read in one request.
+    #[must_use]
+    pub fn grouped(device: &str, limits: Limits, values: Vec<Value>, groups: &[usize]) -> Self {
         let spans: Vec<Span> = values.iter().map(|value| value.span).collect();
+        let items = together(&spans, groups);
+        let spans: Vec<Span> = items.iter().map(|item| item.span).collect();
         let group = |whole: Block| Group {
             stage: Stage::Joined,
             blocks: vec![whole.clone()],
@@ -100,14 +114,25 @@ impl RegisterMap {
             refused: Vec::new(),
         };
         let groups = plan(&spans, &limits).into_iter().map(group).collect();
-        let verdicts = vec![Verdict::Unknown; values.len()];
+        let verdicts = vec![Verdict::Unknown; items.len()];
         Self {
             device: device.to_owned(),
             limits,
             values,
+            items,
             groups,
             verdicts,
         }
+    }
+
+    /// The positions (in [`Self::values`]) of the values that a request answers.
+    pub fn values_of(&self, block: &Block) -> impl Iterator<Item = usize> {
+        self.members(&block.values)
+    }
+
+    fn members(&self, items: &[usize]) -> impl Iterator<Item = usize> {
+        let found = items.iter().filter_map(|&item| self.items.get(item));
+        found.flat_map(|item| item.values.iter().copied())
     }
 
     /// The device's name.
@@ -145,7 +170,7 @@ impl RegisterMap {
         };
         let mut blocks = group.blocks.clone();
         if group.stage == Stage::Parted {
-            blocks.sort_by_key(|block| block.values.iter().any(|&value| self.is_judged(value)));
+            blocks.sort_by_key(|block| block.values.iter().any(|&item| self.is_judged(item)));
         }
         blocks
     }
@@ -160,30 +185,29 @@ impl RegisterMap {
     /// The cheapest request that the device should answer if it is alive.
     #[must_use]
     pub fn cheapest(&self) -> Option<Block> {
-        let known = (0..self.values.len()).filter(|&value| !self.is_hole(value));
-        let cheapest =
-            known.min_by_key(|&value| self.values.get(value).map(|found| found.span.count));
-        self.together(&[cheapest.unwrap_or(0)])
+        let known = (0..self.items.len()).filter(|&item| !self.is_hole(item));
+        let cheapest = known.min_by_key(|&item| self.items.get(item).map(|found| found.span.count));
+        self.joined(&[cheapest.unwrap_or(0)])
     }
 
-    /// The exception code of a value that was refused a short while ago.
+    /// The exception code of an item that was refused a short while ago.
     #[must_use]
-    pub fn known_hole(&self, value: usize, now: Instant) -> Option<u8> {
-        match self.verdicts.get(value) {
+    pub fn known_hole(&self, item: usize, now: Instant) -> Option<u8> {
+        match self.verdicts.get(item) {
             Some(&Verdict::Hole { code, again }) if now < again => Some(code),
             _ => None,
         }
     }
 
-    /// A value that was asked for alone was answered.
-    pub fn found(&mut self, value: usize) {
-        self.judge(value, Verdict::Present);
+    /// An item that was asked for alone was answered.
+    pub fn found(&mut self, item: usize) {
+        self.judge(item, Verdict::Present);
     }
 
-    /// A value that was asked for alone was refused with exception 2 or 3.
-    pub fn refused(&mut self, value: usize, code: u8, now: Instant) {
+    /// An item that was asked for alone was refused with exception 2 or 3.
+    pub fn refused(&mut self, item: usize, code: u8, now: Instant) {
         self.judge(
-            value,
+            item,
             Verdict::Hole {
                 code,
                 again: now + HOLE_AGAIN,
@@ -198,8 +222,8 @@ impl RegisterMap {
             .get(group)
             .is_some_and(|found| found.stage == Stage::Parted)
         {
-            for &value in &block.values {
-                self.judge(value, Verdict::Present);
+            for &item in &block.values {
+                self.judge(item, Verdict::Present);
             }
         }
     }
@@ -211,16 +235,17 @@ impl RegisterMap {
             let (low, high) = refused.values.split_at(refused.values.len() / 2);
             parts = [low, high]
                 .into_iter()
-                .filter_map(|half| self.together(half))
+                .filter_map(|half| self.joined(half))
                 .collect();
         }
+        let count = self.values_of(refused).count();
         let Some(found) = self.groups.get_mut(group) else {
             return Vec::new();
         };
         if found.stage == Stage::Joined {
             found.stage = Stage::Parted;
             let (device, reason) = (&self.device, exception_text(code));
-            let (whole, count) = (describe(refused.span), refused.values.len());
+            let whole = describe(refused.span);
             warn!(
                 device.name = device,
                 "Device {device} refuses {whole} in one request ({reason}); it is taken apart to find which of its {count} values exist"
@@ -238,12 +263,12 @@ impl RegisterMap {
             return;
         };
         let whole = &found.whole;
-        let settled = whole.values.iter().all(|&value| self.is_judged(value));
+        let settled = whole.values.iter().all(|&item| self.is_judged(item));
         if found.stage != Stage::Parted || !settled {
             return;
         }
         let (missing, present): (Vec<usize>, Vec<usize>) =
-            whole.values.iter().partition(|&&value| self.is_hole(value));
+            whole.values.iter().partition(|&&item| self.is_hole(item));
         let joined = self.joined_without_holes(&present);
         let too_long = joined
             .iter()
@@ -252,13 +277,14 @@ impl RegisterMap {
             // No hole explains a refusal: the request was too long for the device. Its parts were not.
             let parts = found.blocks.iter();
             parts
-                .filter(|block| block.values.iter().any(|&value| !self.is_hole(value)))
+                .filter(|block| block.values.iter().any(|&item| !self.is_hole(item)))
                 .cloned()
                 .collect()
         } else {
             joined
         };
-        let (device, of, now) = (&self.device, whole.values.len(), blocks.len());
+        let of = self.values_of(whole).count();
+        let (device, now) = (&self.device, blocks.len());
         if missing.is_empty() {
             let whole = describe(whole.span);
             info!(
@@ -273,15 +299,15 @@ impl RegisterMap {
                 "Device {device} has no register for {names}; the other values take {now} requests"
             );
         }
-        blocks.extend(missing.iter().filter_map(|&value| self.together(&[value])));
+        blocks.extend(missing.iter().filter_map(|&item| self.joined(&[item])));
         if let Some(found) = self.groups.get_mut(group) {
             (found.stage, found.blocks) = (Stage::Settled, blocks);
         }
     }
 
     fn joined_without_holes(&self, present: &[usize]) -> Vec<Block> {
-        let found = present.iter().filter_map(|&value| self.values.get(value));
-        let spans: Vec<Span> = found.map(|value| value.span).collect();
+        let found = present.iter().filter_map(|&item| self.items.get(item));
+        let spans: Vec<Span> = found.map(|item| item.span).collect();
         let mut blocks = plan(
             &spans,
             &Limits {
@@ -299,40 +325,42 @@ impl RegisterMap {
         blocks
     }
 
-    /// One request for these values, whatever lies between them.
-    fn together(&self, values: &[usize]) -> Option<Block> {
-        let spans = values
+    /// One request for these items, whatever lies between them.
+    fn joined(&self, items: &[usize]) -> Option<Block> {
+        let spans = items
             .iter()
-            .filter_map(|&value| self.values.get(value).map(|found| found.span));
+            .filter_map(|&item| self.items.get(item).map(|found| found.span));
         let first = spans.clone().min_by_key(|span| span.address)?;
         let end = spans.map(Span::end).max()?;
         let count = u16::try_from(end.checked_sub(u32::from(first.address))?).ok()?;
         Some(Block {
             span: Span { count, ..first },
-            values: values.to_vec(),
+            values: items.to_vec(),
         })
     }
 
-    fn names(&self, values: &[usize]) -> String {
-        let found = values.iter().filter_map(|&value| self.values.get(value));
+    fn names(&self, items: &[usize]) -> String {
+        let found = self
+            .members(items)
+            .filter_map(|value| self.values.get(value));
         let names: Vec<String> = found
             .map(|value| format!("{} at {}", value.name, describe(value.span)))
             .collect();
         names.join(", ")
     }
 
-    fn is_hole(&self, value: usize) -> bool {
-        matches!(self.verdicts.get(value), Some(Verdict::Hole { .. }))
+    fn is_hole(&self, item: usize) -> bool {
+        matches!(self.verdicts.get(item), Some(Verdict::Hole { .. }))
     }
 
-    fn is_judged(&self, value: usize) -> bool {
+    fn is_judged(&self, item: usize) -> bool {
         self.verdicts
-            .get(value)
+            .get(item)
             .is_some_and(|verdict| *verdict != Verdict::Unknown)
     }
 
-    fn judge(&mut self, value: usize, verdict: Verdict) {
-        if let Some(slot) = self.verdicts.get_mut(value) {
+    fn judge(&mut self, item: usize, verdict: Verdict) {
+        if let Some(slot) = self.verdicts.get_mut(item) {
             *slot = verdict;
         }
     }

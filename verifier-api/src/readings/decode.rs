@@ -176,3 +176,53 @@ fn dropped(
         })
         .collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{DecodedColumn, Exception, Point, Quality, characters};
+    use evidence::decimal::Decimal;
+    use evidence::measurement::{PointKind, Source, Table};
+    use evidence::value::Format;
+
+    #[test]
+    fn a_text_is_shown_as_its_characters_and_its_quality_is_what_was_sealed() {
+        let point = Point {
+            name: "serial".to_owned(),
+            stream: 1,
+            device: 0,
+            source: Source::Modbus {
+                table: Table::Holding,
+                address: 0,
+                words: 2,
+            },
+            format: Format::from_names("text", "BADC").unwrap(),
+            scale: Decimal::ONE,
+            offset: Decimal::ZERO,
+            decimals: 0,
+            unit: "1".to_owned(),
+            kind: PointKind::Instant,
+            sentinels: Vec::new(),
+            scale_from: None,
+            min: None,
+            max: None,
+            max_step_per_s: None,
+            stale_after_s: None,
+        };
+        let said = |sample, quality| Exception {
+            sample,
+            quality,
+            aux: 0,
+        };
+        // As decoding leaves it: the first sample is no number, the second was not read.
+        let column = DecodedColumn {
+            point: 0,
+            values: vec![0, 0],
+            texts: Some(vec![b"NS1-".to_vec(), b"NS1-".to_vec()]),
+            offsets_ms: None,
+            exceptions: vec![said(0, Quality::OFF_GRID), said(1, Quality::TIMEOUT)],
+        };
+        let shown = |sample| characters(&point, &column, sample);
+        assert_eq!(shown(0), (Some("SN-1".to_owned()), "good".to_owned()));
+        assert_eq!(shown(1), (None, "timeout".to_owned()));
+    }
+}

@@ -1,7 +1,10 @@
 //! Honest bundles are proven, and every count is the one that was put in.
 
 use evidence::control::{Control, approval_message};
+use evidence::decimal::Decimal;
 use evidence::key::SigningKey;
+use evidence::measurement::{Point, Source, Table};
+use evidence::value::Format;
 
 use crate::support::{FROM_MS, Files, Gateway, HOUR_MS, Site, TO_MS, solar_day, witnesses};
 
@@ -106,4 +109,62 @@ fn a_configuration_too_long_for_its_entry_travels_beside_it_and_approvals_are_to
         0,
         "both implementations read the body beside the entry"
     );
+}
+
+#[test]
+fn scale_factors_texts_bit_fields_and_nan_mean_the_same_to_both_implementations() {
+    let witnesses = witnesses();
+    let mut gateway = Gateway::new("example.com/gw/0001", 1, FROM_MS - HOUR_MS);
+    gateway.configure(|config| {
+        let instant = |of: &Point, name: &str, format: &str| {
+            let format = Format::from_names(format, "CDAB").unwrap();
+            Point {
+                name: name.to_owned(),
+                source: Source::Modbus {
+                    table: Table::Holding,
+                    address: 200,
+                    words: format.words().max(4),
+                },
+                format,
+                scale: Decimal::ONE,
+                decimals: 0,
+                sentinels: Vec::new(),
+                max: None,
+                ..of.clone()
+            }
+        };
+        let slow = config.points[5].clone();
+        assert_eq!(slow.name, "aux.power");
+        let mut factor = instant(&slow, "aux.factor", "i16");
+        let mut field = instant(&slow, "aux.field", "bits2-6");
+        let digits = instant(&slow, "aux.digits", "bcd64");
+        let mut nan = instant(&slow, "aux.nan", "f32");
+        nan.sentinels = vec![0x7FC0_0000];
+        for (point, words) in [(&mut factor, 1), (&mut field, 1), (&mut nan, 2)] {
+            point.source = Source::Modbus {
+                table: Table::Holding,
+                address: 200,
+                words,
+            };
+        }
+        let serial = instant(&slow, "aux.serial", "text");
+        let first = u16::try_from(config.points.len()).unwrap();
+        config.points[5].scale = Decimal::ONE;
+        config.points[5].scale_from = Some(first);
+        config.points.extend([factor, field, digits, nan, serial]);
+    });
+    gateway.sample(TO_MS + HOUR_MS, &witnesses);
+    let mut site = Site::new(vec![gateway], witnesses);
+    site.close();
+    let mut files = Files::new(&site);
+    files
+        .extra
+        .extend(["--gap-limit-percent".into(), "100".into()]);
+    let outcome = files.check(&site.spec().write());
+    assert_eq!(outcome.exit, 0, "{}\n{}", outcome.failure(), outcome.text);
+    // Every reason that decoding can find was found, by both.
+    let not_good = &outcome.json["logs"][0]["not_good"];
+    for code in ["1", "32", "33", "40", "43"] {
+        assert!(not_good[code].as_u64() > Some(0), "{code}: {not_good}");
+    }
 }

@@ -439,6 +439,39 @@ fn chunk(index: u16, point: &Point, ticks: Ticks) -> Chunk {
     if point.format.kind == Kind::Number {
         return messages(index, ticks, &values);
     }
+    match point.name.as_str() {
+        // Mostly tenths; tens, hundredths (off the grid), not available, beyond what there is.
+        "aux.factor" => {
+            let factors = [0, 1, -2, -32_768, 11];
+            let factor = |seed: &i64| usize::try_from(mix(*seed) % 40).unwrap();
+            values = seeds
+                .iter()
+                .map(|seed| factors.get(factor(seed)).copied().unwrap_or(-1))
+                .collect();
+            records = exceptions(&[(5, 40)]);
+        }
+        // A signalling NaN now and then, which is not the one that is declared.
+        "aux.nan" => {
+            for value in values.iter_mut().step_by(7) {
+                *value = 0x7FA0_0001;
+            }
+        }
+        "aux.serial" => {
+            let text = if ticks.first % 120 < 60 {
+                b"SN-00042"
+            } else {
+                b"SN-00043"
+            };
+            let texts = vec![text.to_vec(); seeds.len()];
+            return Chunk {
+                point: index,
+                offsets_ms: None,
+                column: Column::Texts(texts),
+                exceptions: exceptions(&[(2, 1)]),
+            };
+        }
+        _ => {}
+    }
     if point.name == "aux.power" && ticks.count > 12 {
         records = exceptions(&[(3, 1), (4, 2), (7, 34), (7, 39)]);
         for sample in [3, 4] {
