@@ -13,12 +13,12 @@ use evidence::measurement::MeasurementConfig;
 use serde::Serialize;
 
 use crate::config::{
-    Barrier, Endpoint, GatewayConfig, LineConfig, LineMode, ModbusDevice, polled_streams,
+    Barrier, Endpoint, GatewayConfig, LineConfig, LineMode, ModbusDevice, RegisterSpec,
+    polled_streams,
 };
-use crate::inspect::blocks;
 use crate::modbus::outcome::describe;
-use crate::plan::{Block, Span};
-use crate::sampling::{margin, values};
+use crate::plan::{Block, Span, plan};
+use crate::sampling::{limits, margin, span, values};
 
 pub mod cost;
 mod remedy;
@@ -26,6 +26,9 @@ mod report;
 
 use cost::Cost;
 pub use report::report;
+
+/// How often identity and settings are read while a connection lasts, in seconds.
+const RECOGNISED_EVERY_S: u16 = 3_600;
 
 /// Every line's share of time.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -96,6 +99,9 @@ pub struct DeviceBudget {
     pub barriers: Vec<String>,
     /// Its requests, by interval and address.
     pub requests: Vec<RequestCost>,
+    /// What is read besides at every connect and once an hour: identity and settings. The tick in which
+    /// that happens has so much less time for its values.
+    pub recognition: Vec<RequestCost>,
 }
 
 /// One request.
@@ -219,14 +225,14 @@ impl DeviceBudget {
         line: &LineConfig,
     ) -> Self {
         let requests = streams.iter().flat_map(|&every_s| {
-            let names: Vec<(Span, String)> = values(table, index, Some(every_s))
-                .into_iter()
-                .map(|value| (value.span, value.name))
-                .collect();
-            blocks(table, index, device, every_s)
-                .into_iter()
-                .map(move |block| RequestCost::of(every_s, &block, &names, line))
+            let reads = reads(table, index, device, every_s);
+            planned(&reads, every_s, device, line)
         });
+        let watched = device
+            .watch
+            .registers()
+            .map(|(_, watched)| &watched.register);
+        let watched: Vec<(Span, String)> = watched.filter_map(named).collect();
         Self {
             device: device.name.clone(),
             unit_id: device.unit_id,
@@ -235,8 +241,44 @@ impl DeviceBudget {
             max_gap: device.max_gap,
             barriers: device.barriers.iter().copied().map(barrier).collect(),
             requests: requests.collect(),
+            recognition: planned(&watched, RECOGNISED_EVERY_S, device, line),
         }
     }
+}
+
+/// What is read every so often: the points of the stream and, with any of them, the status words.
+fn reads(
+    table: &MeasurementConfig,
+    index: u16,
+    device: &ModbusDevice,
+    every_s: u16,
+) -> Vec<(Span, String)> {
+    let mut reads: Vec<(Span, String)> = values(table, index, Some(every_s))
+        .into_iter()
+        .map(|value| (value.span, value.name))
+        .collect();
+    if !reads.is_empty() {
+        let words = device.watch.statuses.iter().map(|word| &word.register);
+        reads.extend(words.filter_map(named));
+    }
+    reads
+}
+
+fn named(register: &RegisterSpec) -> Option<(Span, String)> {
+    span(&register.source()).map(|span| (span, register.name.clone()))
+}
+
+fn planned(
+    reads: &[(Span, String)],
+    every_s: u16,
+    device: &ModbusDevice,
+    line: &LineConfig,
+) -> Vec<RequestCost> {
+    let spans: Vec<Span> = reads.iter().map(|(span, _)| *span).collect();
+    plan(&spans, &limits(device))
+        .iter()
+        .map(|block| RequestCost::of(every_s, block, reads, line))
+        .collect()
 }
 
 fn barrier(barrier: Barrier) -> String {

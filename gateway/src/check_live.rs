@@ -6,17 +6,17 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ring::rand::SecureRandom;
 use serde::Serialize;
 
 use crate::columns::{Side, align, paragraph};
-use crate::config::{Endpoint, GatewayConfig, LineConfig, LineMode, ModbusDevice};
-use crate::inquiry::Inquiry;
+use crate::config::{Endpoint, GatewayConfig};
 use crate::mqtt::MqttError;
-use crate::read_once::{Row, read_once};
-use crate::scan::identify;
+use crate::read_once::{Row, read_through};
+use crate::watch::Gate;
 
 /// What was found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -40,13 +40,15 @@ pub struct DeviceLive {
     pub place: String,
     /// Whether it answered anything.
     pub answered: bool,
-    /// What its identity registers hold, `serial_number 12345`.
+    /// What its identity and settings registers hold, `serial_number 12345`.
     pub identity: Vec<String>,
+    /// What of that is not as the configuration or the log says.
+    pub waiting: Vec<String>,
     /// Its points.
     pub points: Vec<Row>,
 }
 
-/// Looks at everything once. Messages are waited for until `wait` is over.
+/// Looks at everything once. Messages are waited for until `wait` is over; `gates` know the devices.
 ///
 /// # Errors
 /// A broker's password, certificate or key file cannot be used.
@@ -54,13 +56,15 @@ pub async fn look(
     config: &GatewayConfig,
     wait: Duration,
     random: &dyn SecureRandom,
+    gates: &[Arc<Gate>],
 ) -> Result<Live, MqttError> {
     let mut rows: HashMap<String, Vec<Row>> = HashMap::new();
-    for row in read_once(config, wait, random).await? {
+    for row in read_through(config, wait, random, gates).await? {
         rows.entry(row.device.clone()).or_default().push(row);
     }
     let mut devices = Vec::new();
-    for device in &config.modbus {
+    for (place, device) in config.modbus.iter().enumerate() {
+        let gate = gates.get(place);
         let Some(line) = config.lines.get(device.line) else {
             continue;
         };
@@ -70,11 +74,8 @@ pub async fn look(
             device: device.name.clone(),
             place: format!("{}, unit {}", line.endpoint, device.unit_id),
             answered,
-            identity: if answered {
-                identity(line, device).await
-            } else {
-                Vec::new()
-            },
+            identity: gate.map_or_else(Vec::new, says),
+            waiting: gate.map_or_else(Vec::new, |gate| gate.waiting()),
             points,
         });
     }
@@ -85,6 +86,7 @@ pub async fn look(
             place: format!("{}:{}", broker.host, broker.port),
             answered: points.iter().any(|row| row.answered),
             identity: Vec::new(),
+            waiting: Vec::new(),
             points,
         });
     }
@@ -112,6 +114,8 @@ fn judged(devices: Vec<DeviceLive>, mut warnings: Vec<String>) -> Live {
             unreachable.push(format!("{} at {}: {why}", device.device, device.place));
             continue;
         }
+        let waiting = device.waiting.iter();
+        disagreements.extend(waiting.map(|why| format!("{}: {why}", device.device)));
         for row in device.points.iter().filter(|row| row.quality != "good") {
             disagreements.push(format!("{}: {}", row.point, row.quality));
         }
@@ -166,23 +170,13 @@ async fn same_places(config: &GatewayConfig) -> Vec<String> {
     found
 }
 
-/// What the identity registers of the device's template hold.
-async fn identity(line: &LineConfig, device: &ModbusDevice) -> Vec<String> {
-    if line.mode == LineMode::Listen {
-        return Vec::new();
-    }
-    let inquiry = Inquiry::on(line, device.timeout);
-    let mut told = Vec::new();
-    let registers = device
-        .template
+/// What a device says of itself, `serial_number 12345`.
+fn says(gate: &Arc<Gate>) -> Vec<String> {
+    let seen = gate.known().seen;
+    let words = seen
         .iter()
-        .flat_map(|template| &template.identity);
-    for spec in registers.map(|register| &register.spec) {
-        if let Some(value) = identify::read(&inquiry, device.unit_id, spec).await {
-            told.push(format!("{} {value}", spec.name));
-        }
-    }
-    told
+        .map(|reading| format!("{} {}", reading.name, reading.text));
+    words.collect()
 }
 
 /// The result for people.
@@ -212,7 +206,8 @@ pub fn report(live: &Live) -> String {
 fn write_device(out: &mut String, device: &DeviceLive) -> std::fmt::Result {
     writeln!(out, "{} at {}", device.device, device.place)?;
     if !device.identity.is_empty() {
-        writeln!(out, "  says it is {}", device.identity.join(", "))?;
+        let says = format!("says: {}", device.identity.join(", "));
+        out.push_str(&paragraph(&says, 2));
     }
     if device.answered {
         let rows: Vec<Vec<String>> = device
@@ -262,6 +257,7 @@ mod tests {
             place: "10.0.0.1:502, unit 1".to_owned(),
             answered: points.iter().any(|row| row.answered),
             identity: vec![format!("serial_number {serial}")],
+            waiting: Vec::new(),
             points,
         }
     }

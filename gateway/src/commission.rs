@@ -58,8 +58,8 @@ pub struct Known {
     pub device: String,
     /// What is read there and how, in words.
     pub reads: String,
-    /// The device's own serial number, where it tells one.
-    pub device_serial: Option<String>,
+    /// What the device says of itself, as name and value: identity, then settings.
+    pub device_says: Vec<(String, String)>,
 }
 
 /// The number on the display.
@@ -105,9 +105,13 @@ pub fn sheet(
     if sealed.quality != "good" {
         disagreements.push(format!("the sealed value is flagged: {}", sealed.quality));
     }
-    if let Some(told) = &known.device_serial
+    let told = known
+        .device_says
+        .iter()
+        .find(|(name, _)| name == "serial_number");
+    if let Some((_, told)) = told
         && !stated.serial.is_empty()
-        && *told != stated.serial
+        && !same_serial(told, &stated.serial)
     {
         disagreements.push(format!(
             "the nameplate says serial number {}, the device {told}",
@@ -137,6 +141,18 @@ pub fn sheet(
         attachments: photos.iter().map(|photo| photo.sha256).collect(),
         disagreements,
     }
+}
+
+/// Nameplates print leading zeros and blanks that a register cannot hold.
+fn same_serial(told: &str, stated: &str) -> bool {
+    let plain = |text: &str| {
+        let kept: String = text
+            .chars()
+            .filter(|letter| letter.is_alphanumeric())
+            .collect();
+        kept.trim_start_matches('0').to_lowercase()
+    };
+    plain(told) == plain(stated)
 }
 
 #[expect(
@@ -170,10 +186,16 @@ fn write_sheet(
     line("tag", &stated.tag)?;
     line("place", &stated.place)?;
     line("serial number", &stated.serial)?;
-    line(
-        "device says",
-        known.device_serial.as_deref().unwrap_or("no serial number"),
-    )?;
+    let says = known.device_says.iter();
+    let says: Vec<String> = says
+        .map(|(name, value)| format!("{name} {value}"))
+        .collect();
+    let says = if says.is_empty() {
+        String::from("nothing of itself")
+    } else {
+        says.join(", ")
+    };
+    line("device says", &says)?;
     line("ratio", &stated.ratio)?;
     line("range", &stated.range)?;
     line(
@@ -237,4 +259,16 @@ fn write_sheet(
         )?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::same_serial;
+
+    #[test]
+    fn a_serial_number_is_the_same_with_the_zeros_and_blanks_of_a_nameplate() {
+        assert!(same_serial("1234567", "0123 4567"));
+        assert!(same_serial("SN-12ab", "sn12AB"));
+        assert!(!same_serial("1234567", "1234568"));
+    }
 }

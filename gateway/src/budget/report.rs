@@ -85,7 +85,8 @@ fn write_device(out: &mut String, device: &DeviceBudget) -> std::fmt::Result {
     }
     let head = ["every", "sent as", "in manuals", "count", "holes", "ms"].map(str::to_owned);
     let mut rows = vec![head.to_vec()];
-    rows.extend(device.requests.iter().map(request));
+    let requests: Vec<&RequestCost> = device.requests.iter().chain(&device.recognition).collect();
+    rows.extend(requests.iter().map(|one| request(one)));
     let sides = [
         Side::Left,
         Side::Left,
@@ -98,7 +99,7 @@ fn write_device(out: &mut String, device: &DeviceBudget) -> std::fmt::Result {
     for head in lines.by_ref().take(1) {
         writeln!(out, "    {head}")?;
     }
-    for (line, request) in lines.zip(&device.requests) {
+    for (line, request) in lines.zip(requests) {
         writeln!(out, "    {line}")?;
         for names in wrap(&request.points, ",", 11) {
             writeln!(out, "{names}")?;
@@ -117,7 +118,7 @@ fn request(request: &RequestCost) -> Vec<String> {
         (format!("{address}-{last}"), format!("{first}-{end}"))
     };
     vec![
-        format!("{} s", request.every_s),
+        every(request.every_s),
         format!("{} {sent}", request.table),
         manual,
         request.count.to_string(),
@@ -134,13 +135,21 @@ fn interval(interval: &Interval) -> Vec<String> {
         "requests,"
     };
     vec![
-        format!("every {} s:", interval.every_s),
+        format!("every {}:", every(interval.every_s)),
         format!("{} {plural}", interval.requests),
         format!("{} registers;", interval.registers),
         format!("line busy {} s", seconds(interval.needed_us)),
-        format!("of {}:", interval.every_s),
+        format!("of {}:", every(interval.every_s)),
         judged.to_owned(),
     ]
+}
+
+/// An hour is written as one: besides points, identity and settings are read so often.
+fn every(every_s: u16) -> String {
+    match every_s {
+        3_600 => String::from("1 h"),
+        every_s => format!("{every_s} s"),
+    }
 }
 
 /// `84.4` of 84 374 µs.

@@ -6,6 +6,7 @@ use clap::Args;
 use ring::rand::SystemRandom;
 
 use super::plan::feasible;
+use super::read::gates;
 use super::{Failure, json};
 use crate::check_live::{look, report};
 use crate::columns::fit;
@@ -48,10 +49,12 @@ pub(super) async fn execute(config: &GatewayConfig, args: &CheckArgs) -> Result<
         };
     }
     feasible(config)?;
+    let gates = gates(config).await?;
     let live = look(
         config,
         Duration::from_secs(args.wait_s),
         &SystemRandom::new(),
+        &gates,
     )
     .await?;
     let text = if args.json {

@@ -14,6 +14,7 @@ use serde::Serialize;
 
 use super::surroundings::{around, clock, software};
 use super::{Failure, json};
+use crate::buffer::LogReader;
 use crate::clock::{Clock, utc_text};
 use crate::commission::{
     Allowance, Display, Follower, Known, Photo, Sheet, Stated, folder, keep_photos, sheet,
@@ -22,6 +23,7 @@ use crate::config::{GatewayConfig, PointConfig};
 use crate::durable::{self, Access};
 use crate::modbus::outcome::describe;
 use crate::recorder::Settings;
+use crate::watch::Book;
 use crate::{requests, status};
 
 /// What `commission` takes.
@@ -132,7 +134,7 @@ pub(super) async fn execute(
         kind: place.point.kind,
         device: place.reached.clone(),
         reads: place.reads(),
-        device_serial: follower.identity_of(&place.device).map(str::to_owned),
+        device_says: device_says(config, &place.device).await?,
     };
     let sheet = sheet(&known, &stated, &photos, display, &allowance, &sealed);
     let control = Control::Commissioning {
@@ -161,6 +163,18 @@ pub(super) async fn execute(
     );
     let file = keep_sheet(config, &args.point, at.index, &signed)?;
     told(args, sheet, at, &signed, file, photos)
+}
+
+/// What the log knows of the device.
+async fn device_says(
+    config: &GatewayConfig,
+    device: &str,
+) -> Result<Vec<(String, String)>, Failure> {
+    let reader = LogReader::of_dir(&config.data_dir.join("log")).await?;
+    let book = Book::open(config, reader).await?;
+    let seen = book.gate(device).map(|gate| gate.known().seen);
+    let seen = seen.unwrap_or_default().into_iter();
+    Ok(seen.map(|reading| (reading.name, reading.text)).collect())
 }
 
 /// What is printed, and whether it is a failure.

@@ -44,7 +44,7 @@ pub(super) async fn execute(config: &GatewayConfig, args: &ReadArgs) -> Result<S
 }
 
 /// What the log knows of the devices; before `init` nothing.
-async fn gates(config: &GatewayConfig) -> Result<Vec<Arc<Gate>>, Failure> {
+pub(super) async fn gates(config: &GatewayConfig) -> Result<Vec<Arc<Gate>>, Failure> {
     let log = config.data_dir.join("log");
     if !log.is_dir() {
         return Ok(sampling::new_gates(config));

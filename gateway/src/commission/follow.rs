@@ -1,11 +1,9 @@
 //! What the log seals of a point, as it is sealed.
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use evidence::chain::{Applied, Chain};
-use evidence::control::Control;
 use evidence::hash::Origin;
 use evidence::segment::{DecodedColumn, Segment};
 
@@ -93,8 +91,6 @@ pub struct Follower {
     chain: Chain,
     /// Data entries of the newest file, as far as they may matter.
     segments: Vec<(u64, Segment)>,
-    /// What devices said they are, in the newest file.
-    identities: HashMap<String, String>,
 }
 
 impl Follower {
@@ -122,7 +118,6 @@ impl Follower {
             dir,
             chain,
             segments: Vec::new(),
-            identities: HashMap::new(),
         };
         follower.read_on().await?;
         // What was sealed until now is past; only its last segments can be near the moment.
@@ -145,18 +140,9 @@ impl Follower {
                     })?;
                 self.segments
                     .extend(applied.segment.map(|segment| (row.index, segment)));
-                if let Some(Control::Device(statement)) = applied.control {
-                    self.identities.insert(statement.device, statement.identity);
-                }
             }
         }
         Ok(())
-    }
-
-    /// What a device last said it is, as far as the newest file tells.
-    #[must_use]
-    pub fn identity_of(&self, device: &str) -> Option<&str> {
-        self.identities.get(device).map(String::as_str)
     }
 
     /// Waits until the tick that contains `moment_ms`, and those around it, are sealed.
