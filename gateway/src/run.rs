@@ -137,7 +137,7 @@ pub async fn run(
 ) -> Result<(), RunError> {
     let clock: Arc<dyn Clock> = Arc::clone(&environment.clock) as Arc<dyn Clock>;
     environment.clock.refresh().await;
-    let settings = Settings::of(&config, environment.software.clone());
+    let settings = || Settings::of(&config, environment.software.clone());
     let around = Surroundings {
         clock: Arc::clone(&clock),
         os_boot: environment.os_boot.clone(),

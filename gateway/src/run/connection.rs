@@ -47,13 +47,15 @@ impl Target {
 }
 
 /// Opens the recorder; where this device lost entries, they are fetched back from the collector first.
+///
+/// `settings` are made when they are needed: with a table of thousands of points nothing is copied.
 pub(super) async fn open(
     target: &Target,
-    settings: Settings,
+    settings: impl Fn() -> Settings,
     around: Surroundings,
 ) -> Result<Recorder, RunError> {
     let lost: RunError = match confirm_head(target, &around.clock).await {
-        Ok(()) => match Recorder::open(settings.clone(), around.clone()).await {
+        Ok(()) => match Recorder::open(settings(), around.clone()).await {
             Ok(recorder) => return Ok(recorder),
             Err(error @ (RecorderError::HeadBehind { .. } | RecorderError::Damaged { .. })) => {
                 error.into()
@@ -67,13 +69,13 @@ pub(super) async fn open(
         return Err(lost);
     };
     tracing::error!("{lost}");
-    let (before, after) = restore(&settings, &around, &client, &witness).await?;
+    let (before, after) = restore(&settings(), &around, &client, &witness).await?;
     tracing::warn!(
         before,
         after,
         "Fetched the missing entries back from the collector"
     );
-    Ok(Recorder::open(settings, around).await?)
+    Ok(Recorder::open(settings(), around).await?)
 }
 
 /// A connection to the collector, if one is configured and the log is enrolled.
