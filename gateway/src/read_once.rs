@@ -56,7 +56,9 @@ pub async fn read_once(
     read_through(config, wait, random, &sampling::new_gates(config)).await
 }
 
-/// Reads every point once. Modbus devices get their own timeout for every request; messages are
+/// Reads every point once.
+///
+/// Modbus devices get their own timeout for every request; messages are
 /// waited for until `wait` is over. `gates` know the devices; afterwards they say what speaks against
 /// them ([`Gate::waiting`]).
 ///

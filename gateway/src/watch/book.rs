@@ -243,7 +243,7 @@ impl Book {
         match written {
             Ok(()) => self.kept_upto = Some(self.upto),
             Err(error) => {
-                tracing::warn!("What is known of the devices stays in the log only: {error}")
+                tracing::warn!("What is known of the devices stays in the log only: {error}");
             }
         }
     }
