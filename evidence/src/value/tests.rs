@@ -275,9 +275,9 @@ fn names_of_types_read_back_and_others_are_none() {
 }
 
 /// The rule itself, in plain floating point: one multiplication, ties to even.
-fn float_agrees(format: &Format, words: &[u16], x: f64) -> Result<(), TestCaseError> {
+fn float_agrees(format: Format, words: &[u16], x: f64) -> Result<(), TestCaseError> {
     let mut point = point(format.kind, "1", "0", 2);
-    point.format = *format;
+    point.format = format;
     let scaled = (x * 100.0).round_ties_even();
     let fits = scaled.abs() < 9_007_199_254_740_992.0;
     let expected: Result<i64, Quality> = if fits {
@@ -372,12 +372,12 @@ proptest! {
             }
             Kind::F32 => {
                 let x = f32::from_be_bytes(value[..].try_into().unwrap());
-                float_agrees(&format, words, f64::from(x))?;
+                float_agrees(format, words, f64::from(x))?;
                 return Ok(());
             }
             Kind::F64 => {
                 let x = f64::from_be_bytes(value[..].try_into().unwrap());
-                float_agrees(&format, words, x)?;
+                float_agrees(format, words, x)?;
                 return Ok(());
             }
             _ => Some(unsigned),
