@@ -228,11 +228,14 @@ impl Machine {
             Program::start("fieldseal-gateway", ["--config", &config, "run"]).unwrap();
         program.hear("Recording").await.unwrap();
         self.service = Some(program);
-        // A person takes longer than this to look up: until the first value is there.
+        // A person takes longer than this to look up: until the device was recognised and its values are
+        // good.
         let line = ["--config", &config, "status", "--json"];
+        let is_good =
+            |point: &serde_json::Value| point["value"].is_string() && point["quality"] == "good";
         let has_value = |status: &serde_json::Value| {
             let points = status["points"].as_array();
-            points.is_some_and(|points| points.iter().any(|point| point["value"].is_string()))
+            points.is_some_and(|points| !points.is_empty() && points.iter().all(is_good))
         };
         let measured = async {
             loop {
