@@ -618,8 +618,15 @@ impl Unit {
 
     fn remember(&mut self, owed: Owed, until: Instant) {
         if self.owed.len() >= MOST_OWED {
-            self.owed.remove(0);
-            self.blurred_until = self.blurred_until.max(Some(until));
+            let oldest = self.owed.remove(0);
+            // Of one question asked over and over enough are left to stand for it.
+            let is_kept = self
+                .owed
+                .iter()
+                .any(|other| other.request == oldest.request);
+            if !(oldest.is_maybe && is_kept) {
+                self.blurred_until = self.blurred_until.max(Some(until));
+            }
         }
         self.owed.push(owed);
     }

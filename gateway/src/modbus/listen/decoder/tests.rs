@@ -364,11 +364,11 @@ fn a_single_block_that_is_asked_without_a_pause_counts_again_after_an_answer_was
     let mut line = Line::new();
     line.know(a);
     line.hear(0, &asked(a)).rest(290);
-    for _ in 0..10 {
+    for _ in 0..100 {
         line.hear(10, &asked(a)).hear(20, &answered(a));
     }
     line.rest(100);
-    assert_eq!(line.read(), vec![a; 9], "the repeated question is dropped");
+    assert_eq!(line.read(), vec![a; 99], "the repeated question is dropped");
     assert_eq!(line.reasons(), [Reason::Unanswered, Reason::Doubtful]);
 }
 
