@@ -1,5 +1,7 @@
 //! Columns that are more than numbers by themselves: values with a scale factor, and texts.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
 use std::sync::Arc;
 
 use evidence::chunk::{Chunk, Column, Exception, payload};
@@ -158,7 +160,8 @@ fn a_table_with_a_scale_factor_reads_back_and_without_one_is_as_before() {
 
 #[test]
 fn a_scale_factor_that_could_mislead_is_refused() {
-    let broken: [(&str, fn(&mut MeasurementConfig)); 10] = [
+    type Breaks = fn(&mut MeasurementConfig);
+    let broken: [(&str, Breaks); 10] = [
         ("the point of its scale factor does not exist", |table| {
             table.points[0].scale_from = Some(3);
         }),

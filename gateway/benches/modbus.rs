@@ -9,6 +9,7 @@
 
 #![expect(clippy::print_stdout, reason = "a benchmark reports to the terminal")]
 
+#[path = "support/servers.rs"]
 mod support;
 
 use std::net::SocketAddr;

@@ -338,6 +338,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "a test's own files")]
     fn what_is_gone_was_claimed_and_what_cannot_be_removed_is_said() {
         let dir = tempfile::tempdir().unwrap();
         let asked = prepare(dir.path()).unwrap().join("a.request");

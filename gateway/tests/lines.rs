@@ -1,6 +1,6 @@
 //! `[[line]]`: ports and connections as they are written down, and what is wrong with them.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::time::Duration;
 

@@ -6,7 +6,7 @@
 //! again before it has heard the next one), and within twice its timeout or never. The last two
 //! tests show why the rule is needed and where it ends.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::time::Duration;
 

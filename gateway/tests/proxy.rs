@@ -1,6 +1,6 @@
 //! The read-only proxy with clients by others, hostile ones and many at once, before a meter by others.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream as StdStream};

@@ -1,6 +1,6 @@
 //! Modbus/TCP Security: a TLS line against a server that demands a certificate.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::path::Path;
 use std::sync::Arc;

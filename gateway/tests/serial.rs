@@ -268,7 +268,8 @@ async fn after_noise_an_echo_a_cut_or_a_late_answer_the_next_question_gets_its_o
     );
 
     type Spoil = fn(Vec<u8>) -> Vec<u8>;
-    let spoilt: [(Spoil, fn(&Misbehaviour) -> bool); 4] = [
+    type Named = fn(&Misbehaviour) -> bool;
+    let spoilt: [(Spoil, Named); 4] = [
         (
             |mut frame| {
                 frame[4] ^= 0x20;

@@ -378,7 +378,7 @@ async fn serve(listener: TcpListener, image: Image) {
                             .map(|bits| {
                                 bits.iter()
                                     .rev()
-                                    .fold(0, |byte, bit| byte << 1 | (*bit != 0) as u8)
+                                    .fold(0, |byte, bit| byte << 1 | u8::from(*bit != 0))
                             })
                             .collect()
                     } else {

@@ -1,6 +1,6 @@
 //! A device behind its name: exchanged, set differently, faulty, unreadable; and confirmed.
 
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -94,7 +94,7 @@ struct Site {
 }
 
 impl Site {
-    async fn new(meter: Settable, timeout_ms: u16, more: &str) -> Self {
+    fn new(meter: Settable, timeout_ms: u16, more: &str) -> Self {
         meter.put(ENERGY + 1, 1_000);
         meter.put(SERIAL + 1, 7);
         meter.put(RATIO, 100);
@@ -113,7 +113,7 @@ impl Site {
     }
 
     async fn start() -> Self {
-        Self::new(Settable::start().await, 20_000, "").await
+        Self::new(Settable::start(), 20_000, "").await
     }
 
     async fn poll(&mut self) -> TickSamples {
@@ -241,7 +241,7 @@ async fn a_status_word_flags_the_points_it_speaks_of_in_the_same_tick() {
 #[tokio::test]
 async fn what_the_site_expects_is_compared_with_the_first_answer() {
     let meter = Settable::start().await;
-    let mut site = Site::new(meter, 20_000, "serial = \"9\"").await;
+    let mut site = Site::new(meter, 20_000, "serial = \"9\"");
     assert_eq!(site.said().await, both(Quality::DEVICE_EXCHANGED));
     let said = site.gate.waiting().join("\n");
     assert!(
@@ -254,7 +254,7 @@ async fn what_the_site_expects_is_compared_with_the_first_answer() {
 async fn a_serial_number_that_the_device_refuses_waits_for_a_person() {
     let meter = Settable::start().await;
     meter.holes.lock().unwrap().insert(SERIAL);
-    let mut site = Site::new(meter, 20_000, "").await;
+    let mut site = Site::new(meter, 20_000, "");
     assert_eq!(site.said().await, both(Quality::UNCHECKED));
     let said = site.gate.waiting().join("\n");
     assert!(
@@ -270,7 +270,7 @@ async fn a_device_silent_about_its_identity_is_recorded_all_the_same_but_counts_
     let meter = Settable::start().await;
     meter.mute.lock().unwrap().insert(SERIAL);
     // The silence is waited for, so it has to be short.
-    let mut site = Site::new(meter, 100, "").await;
+    let mut site = Site::new(meter, 100, "");
     let mut recorded = 0;
     let until = Instant::now() + PATIENCE;
     while recorded < 2 {

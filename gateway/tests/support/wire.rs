@@ -182,7 +182,8 @@ impl Line {
             sleep_until(Instant::now() + after).await;
             let newer = line.lock().questions.len() > questions;
             let late = asked.elapsed() >= line.rules.within;
-            if !late && !(again && newer && line.rules.once) {
+            let repeated = again && newer && line.rules.once;
+            if !late && !repeated {
                 line.send(&bytes);
             }
         });
