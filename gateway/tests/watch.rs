@@ -113,7 +113,7 @@ impl Site {
     }
 
     async fn start() -> Self {
-        Self::new(Settable::start(), 20_000, "").await
+        Self::new(Settable::start().await, 20_000, "")
     }
 
     async fn poll(&mut self) -> TickSamples {
