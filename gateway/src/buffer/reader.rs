@@ -153,9 +153,29 @@ impl LogReader {
     ///
     /// [`BufferError`].
     pub async fn newest_state(&self) -> Result<Option<(u64, Vec<u8>)>, BufferError> {
-        let Some(newest) = self.files().last().cloned() else {
+        self.state_of_newest(1).await
+    }
+
+    /// As [`LogReader::newest_state`], before the newest `count` files, or as many of them as follow
+    /// each other without a gap.
+    ///
+    /// # Errors
+    ///
+    /// [`BufferError`].
+    pub async fn state_of_newest(
+        &self,
+        count: usize,
+    ) -> Result<Option<(u64, Vec<u8>)>, BufferError> {
+        let mut files = self.files();
+        let Some(mut newest) = files.pop() else {
             return Ok(None);
         };
+        for _ in 1..count {
+            match files.pop() {
+                Some(before) if before.end == newest.first => newest = before,
+                _ => break,
+            }
+        }
         let state = day::snapshot(&newest.path).await;
         let state = state.map_err(at(&newest.path))?;
         Ok(Some((newest.first, state)))

@@ -9,7 +9,7 @@ use evidence::control::Control;
 use evidence::decimal::Decimal;
 use evidence::entry::ClockStatus;
 use evidence::hash::sha256;
-use evidence::measurement::{PointKind, Source};
+use evidence::measurement::PointKind;
 use serde::Serialize;
 
 use super::surroundings::{around, clock, software};
@@ -17,11 +17,10 @@ use super::{Failure, json};
 use crate::buffer::LogReader;
 use crate::clock::{Clock, utc_text};
 use crate::commission::{
-    Allowance, Display, Follower, Known, Photo, Sheet, Stated, folder, keep_photos, sheet,
+    Allowance, Display, Follower, InForce, Known, Photo, Sheet, Stated, folder, keep_photos, sheet,
 };
 use crate::config::{GatewayConfig, PointConfig};
 use crate::durable::{self, Access};
-use crate::modbus::outcome::describe;
 use crate::recorder::Settings;
 use crate::watch::Book;
 use crate::{requests, status};
@@ -86,6 +85,9 @@ The number on the display is put beside what the log sealed within 2 s of the mo
 if that is longer). They agree if the difference is at most one step of the display and one of the
 sealed value; for a momentary value the class comes on top, of the range's end if --range is given,
 else of the number displayed. A totaliser's display and register are one count: no class is granted.
+Of a point that comes in messages it is the last one before the moment, and the sheet says its age.
+A class is at most 10 %; a resolution coarser than the last digit typed is taken only if the number is
+a multiple of it and a hundred times as large.
 The sheet is sealed whatever the result; it exits with 1 if something disagrees.";
 
 pub(super) async fn execute(
@@ -109,7 +111,11 @@ pub(super) async fn execute(
              the time, `status` shows it",
         ));
     }
-    let mut follower = Follower::of(&config.data_dir, &config.origin).await?;
+    let messages = place.file.messages;
+    let mut follower =
+        Follower::of(&config.data_dir, &config.origin, &args.point, messages).await?;
+    let in_force = follower.in_force()?;
+    place.assert_in_force(&in_force)?;
     let clock = clock(config).await;
     let Entered {
         stated,
@@ -124,17 +130,15 @@ pub(super) async fn execute(
         "Waiting until the gateway has sealed this moment (segments of {} s)…\n",
         config.segment_s
     ));
-    let sealed = follower
-        .sealed_at(&args.point, display.read_ms, patience)
-        .await?;
+    let sealed = follower.sealed_at(display.read_ms, patience).await?;
+    // Taken up anew while the questions were answered?
+    let in_force = follower.in_force()?;
+    place.assert_in_force(&in_force)?;
     let known = Known {
         origin: config.origin.as_str().to_owned(),
-        point: args.point.clone(),
-        unit: place.point.unit.to_owned(),
-        kind: place.point.kind,
-        device: place.reached.clone(),
-        reads: place.reads(),
-        device_says: device_says(config, &place.device).await?,
+        device_says: device_says(config, &in_force.device.name).await?,
+        sealed: in_force,
+        address: place.address.clone(),
     };
     let sheet = sheet(&known, &stated, &photos, display, &allowance, &sealed);
     let control = Control::Commissioning {
@@ -234,12 +238,13 @@ fn keep_sheet(
     Ok(path)
 }
 
-/// The point in the configuration.
+/// The point in the configuration file.
 struct Place<'c> {
     point: &'c PointConfig,
-    device: String,
-    /// The device and how it is reached.
-    reached: String,
+    /// How its device is reached.
+    address: String,
+    /// What the file would have sealed of it.
+    file: InForce,
 }
 
 impl<'c> Place<'c> {
@@ -247,23 +252,19 @@ impl<'c> Place<'c> {
         let modbus = config.modbus.iter().flat_map(|device| {
             let line = config.lines.get(device.line);
             let line = line.map_or_else(String::new, |line| line.endpoint.to_string());
-            let reached = format!("{}, unit {} at {line}", device.name, device.unit_id);
-            device
-                .points
-                .iter()
-                .map(move |point| (point, device.name.clone(), reached.clone()))
+            let points = device.points.iter();
+            points.map(move |point| (point, line.clone()))
         });
         let mqtt = config.mqtt.iter().flat_map(|broker| {
-            let reached = format!("{}, {}:{}", broker.name, broker.host, broker.port);
-            broker
-                .points
-                .iter()
-                .map(move |point| (point, broker.name.clone(), reached.clone()))
+            let address = format!("{}:{}", broker.host, broker.port);
+            let points = broker.points.iter();
+            points.map(move |point| (point, address.clone()))
         });
         let all: Vec<_> = modbus.chain(mqtt).collect();
         let names: Vec<&str> = all.iter().map(|(point, ..)| point.name.as_str()).collect();
-        let found = all.iter().find(|(point, ..)| point.name == name);
-        let Some((point, device, reached)) = found.cloned() else {
+        let found = all.iter().find(|(point, ..)| point.name == name).cloned();
+        let file = InForce::of(&config.measurement(|_stream| 0), name);
+        let (Some((point, address)), Some(file)) = (found, file) else {
             return Err(Failure::usage(format!(
                 "the configuration has no point `{name}`; it has: {}",
                 names.join(", ")
@@ -271,33 +272,24 @@ impl<'c> Place<'c> {
         };
         Ok(Self {
             point,
-            device,
-            reached,
+            address,
+            file,
         })
     }
 
-    fn reads(&self) -> String {
-        let PointConfig {
-            source,
-            format,
-            scale,
-            offset,
-            ..
-        } = self.point;
-        match source {
-            Source::Message { topic, .. } => format!("topic {topic}"),
-            modbus @ Source::Modbus { .. } => {
-                let span = crate::sampling::span(modbus).map_or_else(String::new, describe);
-                let mut text = format!("{span}, {} {}", format.kind.name(), format.order.name());
-                if !scale.is_one() {
-                    text.push_str(&format!(", times {scale}"));
-                }
-                if !offset.is_zero() {
-                    text.push_str(&format!(", plus {offset}"));
-                }
-                text
-            }
+    /// Refuses while the file describes the point otherwise than the log: the questions and the sheet
+    /// would be about two different things.
+    fn assert_in_force(&self, sealed: &InForce) -> Result<(), Failure> {
+        let differences = sealed.differences(&self.file);
+        if differences.is_empty() {
+            return Ok(());
         }
+        Err(Failure::new(format!(
+            "the gateway records {} by another configuration than the file (it differs in: {}); restart \
+             the gateway so that it takes the file up, then ask again",
+            self.point.name,
+            differences.join(", ")
+        )))
     }
 }
 
@@ -369,12 +361,20 @@ async fn entered(
         None => Decimal::new(1, value.decimals()).unwrap_or(Decimal::ONE),
     };
     let class = (!class.is_empty()).then(|| number("the class", &class));
+    let allowance = Allowance {
+        class_percent: class.transpose()?,
+        range_end: range_end(&stated.range)?,
+        resolution,
+    };
+    let usage = |text: String| Failure::usage(text);
+    stated
+        .assert_printable()
+        .map_err(|error| usage(error.to_string()))?;
+    allowance
+        .assert_plausible(value)
+        .map_err(|error| usage(error.to_string()))?;
     Ok(Entered {
-        allowance: Allowance {
-            class_percent: class.transpose()?,
-            range_end: range_end(&stated.range)?,
-            resolution,
-        },
+        allowance,
         stated,
         display: Display { value, read_ms },
         photos,

@@ -9,7 +9,7 @@
 //!   range of the number displayed. A totaliser gets no such allowance: its display and its register
 //!   are one count.
 
-use evidence::decimal::{Decimal, format_mantissa};
+use evidence::decimal::{Decimal, format_mantissa, pow10};
 use evidence::measurement::PointKind;
 
 use super::Sealed;
@@ -23,6 +23,71 @@ pub struct Allowance {
     pub range_end: Option<Decimal>,
     /// The smallest step of the display.
     pub resolution: Decimal,
+}
+
+/// The largest accuracy class that is taken, in percent. The classes of measuring instruments end at 5;
+/// beyond 10 nothing would be compared any more.
+const LARGEST_CLASS_PERCENT: i64 = 10;
+
+/// A claim that would make everything agree.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Implausible {
+    /// The class.
+    #[error(
+        "the class is {0} %: it is above 0 and at most {LARGEST_CLASS_PERCENT}, as the nameplate says it"
+    )]
+    Class(Decimal),
+    /// The resolution is no step.
+    #[error("the resolution is {0}: it is the smallest step of the display, above 0")]
+    NoStep(Decimal),
+    /// The resolution is coarser than what was read.
+    #[error(
+        "the resolution {resolution} is coarser than the last digit of {display}: leave it out, then that \
+         digit counts. A display that moves in steps of {resolution} shows a multiple of it, and at least \
+         a hundred steps are needed to compare by"
+    )]
+    Coarse {
+        /// What was claimed.
+        resolution: Decimal,
+        /// The number displayed.
+        display: Decimal,
+    },
+}
+
+impl Allowance {
+    /// Refuses claims under which a display would agree with anything.
+    ///
+    /// # Errors
+    /// [`Implausible`].
+    pub fn assert_plausible(&self, display: Decimal) -> Result<(), Implausible> {
+        if let Some(class) = self.class_percent {
+            let largest = LARGEST_CLASS_PERCENT.checked_mul(pow10(class.decimals()).unwrap_or(0));
+            if class.mantissa() <= 0 || largest.is_none_or(|most| class.mantissa() > most) {
+                return Err(Implausible::Class(class));
+            }
+        }
+        let resolution = self.resolution;
+        if resolution.mantissa() <= 0 {
+            return Err(Implausible::NoStep(resolution));
+        }
+        let decimals = display.decimals().max(resolution.decimals());
+        let here = |value: Decimal| value.on_grid(decimals).map(i128::from);
+        let last = Decimal::new(1, display.decimals()).and_then(here);
+        let fits = match (here(resolution), here(display), last) {
+            (Some(step), Some(shown), Some(last)) => {
+                step <= last || (shown % step == 0 && shown.abs() >= 100 * step)
+            }
+            _ => false,
+        };
+        if fits {
+            return Ok(());
+        }
+        Err(Implausible::Coarse {
+            resolution,
+            display,
+        })
+    }
 }
 
 /// What the comparison gave, as decimals in the point's unit.
@@ -111,7 +176,7 @@ mod tests {
     use evidence::decimal::Decimal;
     use evidence::measurement::PointKind;
 
-    use super::{Allowance, Comparison, compare};
+    use super::{Allowance, Comparison, Implausible, compare};
     use crate::commission::Sealed;
 
     fn decimal(text: &str) -> Decimal {
@@ -197,6 +262,43 @@ mod tests {
             )
             .agrees
         );
+    }
+
+    #[test]
+    fn no_resolution_or_class_is_taken_under_which_everything_would_agree() {
+        let judge = |display: &str, resolution: &str, class: Option<&str>| {
+            let allowance = Allowance {
+                class_percent: class.map(decimal),
+                range_end: None,
+                resolution: decimal(resolution),
+            };
+            allowance.assert_plausible(decimal(display))
+        };
+        for (display, resolution) in [
+            ("1234.5", "0.1"),
+            ("1234.5", "0.05"),
+            // A display with a factor of ten, or in steps of a half.
+            ("123450", "10"),
+            ("1234.5", "0.5"),
+            ("0.0", "0.1"),
+        ] {
+            assert_eq!(judge(display, resolution, None), Ok(()), "{display}");
+        }
+        for (display, resolution) in [
+            ("1234.5", "1000"),
+            ("1234.5", "1"),
+            ("1000", "1000"),
+            ("0", "10"),
+            ("1234.5", "0"),
+            ("1234.5", "-0.1"),
+        ] {
+            assert!(judge(display, resolution, None).is_err(), "{display}");
+        }
+        assert_eq!(judge("1.0", "0.1", Some("10.0")), Ok(()));
+        for class in ["10.1", "1000", "0", "-1"] {
+            let error = judge("1.0", "0.1", Some(class)).unwrap_err();
+            assert_eq!(error, Implausible::Class(decimal(class)));
+        }
     }
 
     #[test]

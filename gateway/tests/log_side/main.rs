@@ -3,6 +3,7 @@
 #![expect(clippy::panic, reason = "a test may panic")]
 
 mod collector;
+mod commissioning;
 mod crash;
 mod delivering;
 mod devices;
