@@ -165,6 +165,12 @@ impl Collector {
                 Some("the enrolment code has expired; ask for a new one"),
             ),
             Enrolled::Used => ("", Some("the enrolment code was used by another gateway")),
+            Enrolled::Delivered(_) => (
+                "",
+                Some(
+                    "the enrolment code was used by this log, which has delivered since; a gateway that lost its token needs another code",
+                ),
+            ),
             Enrolled::OriginTaken => (
                 "",
                 Some(

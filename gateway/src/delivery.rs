@@ -23,6 +23,7 @@ use crate::buffer::{LogReader, Row};
 use crate::clock::Clock;
 use crate::collector::{Collector, CollectorError};
 use crate::durable::{self, Access};
+use crate::enrol;
 
 mod head;
 mod outcome;
@@ -298,6 +299,10 @@ impl Delivery {
         if let Err(error) = remembered {
             // Only the memory is lost; the collector tells it again.
             tracing::warn!("The acknowledged size could not be stored: {error}");
+        } else if let Some(data_dir) = self.memory.parent()
+            && let Err(error) = enrol::forget_code(data_dir)
+        {
+            tracing::warn!("The used enrolment code could not be removed: {error}");
         }
         self.outcome.change(|status| {
             status.acknowledged = size;

@@ -20,6 +20,7 @@ use crate::buffer::Row;
 use crate::clock::Clock;
 use crate::collector::{Collector, CollectorError};
 use crate::config::CollectorConfig;
+use crate::delivery::Outcome;
 use crate::durable::{self, Access};
 use crate::tls::{Pin, TlsError};
 
@@ -251,7 +252,7 @@ pub fn is_pending(data_dir: &Path) -> bool {
 /// [`EnrolError`].
 pub fn keep_code(data_dir: &Path, code: &str) -> Result<(), EnrolError> {
     EnrolmentCode::parse(code)?;
-    if Enrolment::load(data_dir)?.is_some() {
+    if Enrolment::load(data_dir)?.is_some() && accepted(data_dir) {
         return Err(EnrolError::Enrolled);
     }
     let pending = Pending {
@@ -289,7 +290,25 @@ pub async fn enrol(
             return Err(error.into());
         }
     };
-    keep(data_dir, config, &code, answer)
+    let enrolment = keep(data_dir, config, &code, answer)?;
+    // Should the process die here, the next start finds both and the enrolment wins.
+    durable::remove_file(&data_dir.join(PENDING))?;
+    Ok(enrolment)
+}
+
+/// Whether the collector ever acknowledged something, so that the token is known to be good.
+#[must_use]
+pub fn accepted(data_dir: &Path) -> bool {
+    *Outcome::load(data_dir).acknowledged.borrow() > 0
+}
+
+/// The token is good: the code is not needed any more. Costs nothing where it is gone.
+///
+/// # Errors
+///
+/// What the file system refused; called again at the next acknowledgement.
+pub fn forget_code(data_dir: &Path) -> std::io::Result<()> {
+    durable::remove_file(&data_dir.join(PENDING))
 }
 
 /// The code that waits for its answer.
@@ -316,7 +335,7 @@ fn request(code: &EnrolmentCode, log_vkey: &Vkey, first: &Row) -> Result<Vec<u8>
     Ok(serde_json::to_vec_pretty(&request).map_err(std::io::Error::other)?)
 }
 
-/// Keeps what the collector answered and forgets the code.
+/// Keeps what the collector answered.
 fn keep(
     data_dir: &Path,
     config: &CollectorConfig,
@@ -337,8 +356,6 @@ fn keep(
     }
     let text = serde_json::to_vec_pretty(&enrolment).map_err(std::io::Error::other)?;
     durable::write_file(&data_dir.join(ENROLMENT), &text, Access::Owner)?;
-    // Should the process die here, the next start finds both and the enrolment wins.
-    durable::remove_file(&data_dir.join(PENDING))?;
     Ok(enrolment)
 }
 

@@ -63,8 +63,11 @@ pub enum Enrolled {
     /// The log is in the store with its genesis entry, and the code is used.
     New(LogRef),
     /// The very same log was there already (an answer got lost on the way, or the gateway lost its
-    /// token): nothing was appended, the token replaces the old one.
+    /// token and was given another code): nothing was appended, the token replaces the old one.
     Again(LogRef),
+    /// The code was used by this log, which has delivered since: it has its token, and whoever repeats
+    /// the request now would only take it away. Another code gives another token.
+    Delivered(LogRef),
     /// No code of this id.
     UnknownCode,
     /// The code's time is over.
@@ -177,9 +180,10 @@ impl Store {
             .bind(&*enrol.code_id)
             .fetch_optional(&mut *conn)
             .await?;
-            let known: Option<(i64, Vec<u8>)> = sqlx::query_as(
-                "SELECT s.site_id, s.entry FROM origins o JOIN segments s \
+            let known: Option<(i64, Vec<u8>, i64)> = sqlx::query_as(
+                "SELECT s.site_id, s.entry, l.size FROM origins o JOIN segments s \
                  ON s.site_id = o.site_id AND s.log_id = o.log_id AND s.idx = 0 \
+                 JOIN logs l ON l.site_id = o.site_id AND l.log_id = o.log_id \
                  WHERE o.log_id = $1",
             )
             .bind(&log.0[..])
@@ -191,8 +195,14 @@ impl Store {
                 (Some((_, _, Some(by))), _) if by[..] != log.0[..] => Some(Enrolled::Used),
                 (Some((_, expires_ms, _)), _) if *expires_ms <= now_ms => Some(Enrolled::Expired),
                 (Some((code_site, _, _)), _) if *code_site != site.0 => Some(Enrolled::OriginTaken),
-                (_, Some((held_site, held))) if *held_site != site.0 || Some(&**held) != first => {
+                (_, Some((held_site, held, _)))
+                    if *held_site != site.0 || Some(&**held) != first =>
+                {
                     Some(Enrolled::OriginTaken)
+                }
+                // Entries come in under the token only: the answer has arrived.
+                (Some((_, _, Some(_))), Some((_, _, size))) if *size > 1 => {
+                    Some(Enrolled::Delivered(genesis.log))
                 }
                 _ => None,
             };

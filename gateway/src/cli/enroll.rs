@@ -34,7 +34,10 @@ Examples:
     fieldseal-gateway enroll fs1.0a1b2c3d.SECRET.FINGERPRINT --to request.json
     fieldseal-gateway enroll --from answer.json
 
-Both are private until the answer is taken in: carry them as you would carry a password.";
+Carry both as you would carry a password, until the first delivery is acknowledged: before that, who
+has a copy of the request can take the gateway's token away by handing the request in again. Remove
+the files then. Answers made before the newest one are worthless; until the first delivery a newer
+answer, or a new code, replaces what was taken in (restart a running gateway after that).";
 
 pub(super) async fn execute(config: &GatewayConfig, args: &EnrollArgs) -> Result<String, Failure> {
     let Some(collector) = &config.collector else {
@@ -46,6 +49,7 @@ pub(super) async fn execute(config: &GatewayConfig, args: &EnrollArgs) -> Result
         let enrolment = enrol::accept_answer(&config.data_dir, &config.origin, collector, from)?;
         return Ok(enrolled(&enrolment));
     }
+    let replaces = Enrolment::load(&config.data_dir)?.is_some();
     if let Some(code) = &args.code {
         enrol::keep_code(&config.data_dir, code)?;
     }
@@ -66,8 +70,9 @@ pub(super) async fn execute(config: &GatewayConfig, args: &EnrollArgs) -> Result
     }
     // A running gateway may have been faster with the same code; the answer is the same.
     let enrolment = match Enrolment::load(&config.data_dir)? {
-        Some(enrolment) => enrolment,
-        None => {
+        Some(enrolment) if !replaces || args.code.is_none() => enrolment,
+        // None, or one whose token the collector never accepted and that another code replaces.
+        _ => {
             enrol::enrol(
                 &config.data_dir,
                 &config.origin,
@@ -85,7 +90,7 @@ pub(super) async fn execute(config: &GatewayConfig, args: &EnrollArgs) -> Result
 fn enrolled(enrolment: &Enrolment) -> String {
     format!(
         "Enrolled at {}.\nIts cosigning key is\n{}\nA running gateway begins to deliver within \
-         seconds.\n",
+         seconds; if this replaced an enrolment, restart it.\n",
         enrolment.url, enrolment.witness_vkey
     )
 }

@@ -12,7 +12,7 @@ use evidence::note::Vkey;
 use ring::hmac;
 use serde::Deserialize;
 
-use super::{Answer, EnrolError, Enrolment, EnrolmentCode, keep, pending, request};
+use super::{Answer, EnrolError, Enrolment, EnrolmentCode, accepted, keep, pending, request};
 use crate::buffer::Row;
 use crate::config::CollectorConfig;
 use crate::durable::{self, Access};
@@ -44,7 +44,8 @@ pub fn request_file(
     Ok(())
 }
 
-/// Takes the collector's answer in, if it was made for this log by who knows the code.
+/// Takes the collector's answer in, if it was made for this log by who knows the code. The code is kept
+/// until the collector's first acknowledgement, in case this was not its newest answer.
 ///
 /// # Errors
 ///
@@ -55,10 +56,16 @@ pub fn accept_answer(
     config: &CollectorConfig,
     from: &Path,
 ) -> Result<Enrolment, EnrolError> {
-    if Enrolment::load(data_dir)?.is_some() {
+    // The collector gives another token each time it takes the request in, and only the newest is good:
+    // until one was accepted, a newer answer replaces an older.
+    let before = Enrolment::load(data_dir)?;
+    if before.is_some() && accepted(data_dir) {
         return Err(EnrolError::Enrolled);
     }
-    let code = pending(data_dir)?;
+    let code = match pending(data_dir) {
+        Err(EnrolError::NothingPending) if before.is_some() => return Err(EnrolError::Enrolled),
+        other => other?,
+    };
     let path = from.display().to_string();
     let forged = |why| EnrolError::Forged {
         path: path.clone(),
@@ -74,6 +81,9 @@ pub fn accept_answer(
     }
     if file.log_id != origin.id().to_hex() {
         return Err(forged("it is for another log"));
+    }
+    if before.is_some_and(|before| before.token == file.token) {
+        return Err(EnrolError::Enrolled);
     }
     let answer = Answer {
         token: file.token,

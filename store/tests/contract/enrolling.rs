@@ -40,6 +40,22 @@ on_both! {
         assert_eq!(bed.size(log).await, 1);
     }
 
+    async fn a_used_code_takes_no_token_away_once_the_log_has_delivered(bed: &Bed) {
+        let log = bed.log("example.com/gw/1").await;
+        bed.append(&append(log, 1, 1)).await;
+        let mut again = enrol("c0de0001", log.site, "example.com/gw/1");
+        again.token = [2; 32];
+        assert_eq!(bed.store.enrol(&again).await.unwrap(), Enrolled::Delivered(log));
+        let (_, token) = bed.store.locate(log.log).await.unwrap().unwrap();
+        assert_eq!(token, [1; 32]);
+        // A gateway that lost its token is given another code.
+        bed.code("c0de0002", log.site).await;
+        let mut other = enrol("c0de0002", log.site, "example.com/gw/1");
+        other.token = [3; 32];
+        assert_eq!(bed.store.enrol(&other).await.unwrap(), Enrolled::Again(log));
+        assert_eq!(bed.size(log).await, 2);
+    }
+
     async fn an_origin_with_other_first_bytes_is_taken_and_the_code_stays_good(bed: &Bed) {
         let log = bed.log("example.com/gw/1").await;
         bed.code("c0de0002", log.site).await;
