@@ -263,6 +263,7 @@ async fn only_a_verified_trail_note_is_pinned_in_the_next_entries() {
 }
 
 #[tokio::test]
+#[expect(clippy::disallowed_methods, reason = "a test's own file")]
 async fn an_enrolment_whose_answer_was_lost_is_asked_again_with_the_same_words() {
     let site = Site::new(ManualClock::trusted(MARCH, 5_000));
     let collector = Collector::start(&site.settings.origin);
