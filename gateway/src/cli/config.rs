@@ -33,7 +33,7 @@ pub struct TemplateArgs {
     /// The log's name, filled into the configuration.
     #[arg(long, requires = "name")]
     origin: Option<String>,
-    /// Leaves [gateway] out: to be added to a file that has it.
+    /// Leaves `[gateway]` out: to be added to a file that has it.
     #[arg(long, requires = "name", conflicts_with = "origin")]
     part: bool,
     /// The device's name in the configuration.
