@@ -46,6 +46,10 @@ pub struct LineBudget {
     pub endpoint: String,
     /// Whether nothing is ever asked on it.
     pub listens: bool,
+    /// What the converter of an RTU-over-TCP line speaks on its bus: `9600 8N1`.
+    pub converter: Option<String>,
+    /// Whether that is assumed: the line has no `baud`.
+    pub converter_is_assumed: bool,
     /// What a device takes to answer, in microseconds.
     pub answer_us: u64,
     /// Whether that is assumed: the line has no `answer_ms`.
@@ -177,6 +181,8 @@ impl LineBudget {
             remedy::of(line, &devices, &intervals)
         };
         let cost = Cost::on(line);
+        let is_converter = matches!(line.endpoint, Endpoint::RtuOverTcp { .. });
+        let converter = cost.characters().filter(|_| is_converter);
         Self {
             line: line.name.clone(),
             endpoint: match &line.endpoint {
@@ -188,6 +194,8 @@ impl LineBudget {
                 other => other.to_string(),
             },
             listens,
+            converter: converter.map(|spoken| spoken.to_string()),
+            converter_is_assumed: is_converter && line.converter.is_none(),
             answer_us: micros(cost.answer()),
             answer_is_assumed: line.answer.is_none(),
             pause_us: micros(cost.pause()),
@@ -479,9 +487,13 @@ mod tests {
 
     /// A device of ten values that cannot be joined, on a line with these settings.
     fn serial(line: &str, interval_s: u16) -> Budget {
+        on("serial = \"/dev/serial/by-id/port\"", line, interval_s)
+    }
+
+    fn on(place: &str, line: &str, interval_s: u16) -> Budget {
         let mut text = format!(
             "[gateway]\norigin = \"example.com/gw/1\"\ndata_dir = \"data\"\n\
-             [[line]]\nname = \"bus\"\nserial = \"/dev/serial/by-id/port\"\n{line}\n\
+             [[line]]\nname = \"bus\"\n{place}\n{line}\n\
              [[modbus]]\nname = \"meter\"\nline = \"bus\"\naddress_base = \"pdu\"\n"
         );
         for point in 0..10 {
@@ -493,6 +505,34 @@ mod tests {
             ));
         }
         Budget::of(&GatewayConfig::parse("gateway.toml", &text).unwrap())
+    }
+
+    /// The same ten values behind a converter.
+    fn converter(line: &str) -> Budget {
+        let line = format!("protocol = \"rtu_over_tcp\"\n{line}");
+        on("host = \"10.0.0.9\"", &line, 1)
+    }
+
+    #[test]
+    fn behind_a_converter_9600_8n1_is_assumed_and_said_to_be_unless_the_line_has_its_baud() {
+        // 17 characters of 10 bits at 9600 baud, 30 ms, 30 ms: 77.7 ms, ten times.
+        let assumed = converter("");
+        assert_eq!(assumed.refusal(), None);
+        assert!((assumed.lines[0].load_percent - 77.7).abs() < 0.1);
+        let text = report(&assumed);
+        assert!(text.contains("9600 8N1 behind the converter"), "{text}");
+        assert!(text.contains("(assumed; baud of the line"), "{text}");
+        let refused = converter("pause_ms = 60").refusal().unwrap();
+        assert!(refused.contains("9600 8N1 is assumed"), "{refused}");
+        let stated = converter("baud = 1200\nparity = \"even\"");
+        let text = report(&stated);
+        assert!(text.contains("1200 8E1 behind the converter,"), "{text}");
+        let refused = stated.refusal().unwrap();
+        assert!(
+            refused.contains("baud = 9600, set in the converter"),
+            "{refused}"
+        );
+        assert_eq!(converter("baud = 9600\nparity = \"even\"").refusal(), None);
     }
 
     #[test]

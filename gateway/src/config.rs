@@ -38,7 +38,7 @@ mod watch;
 
 pub use address::{AddressBase, modicon_text, register_address};
 use document::Document;
-pub use line::{Endpoint, LineConfig, LineMode, Parity, Rs485, SerialPort, TlsFiles};
+pub use line::{Characters, Endpoint, LineConfig, LineMode, Parity, Rs485, SerialPort, TlsFiles};
 pub use measurement::{MESSAGE_STREAMS_FROM, MESSAGE_TICK_MS, polled_streams};
 pub use modbus::ModbusDevice;
 pub use mqtt::{MqttBroker, MqttTls};

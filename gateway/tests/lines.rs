@@ -153,6 +153,18 @@ fn each_mistake_of_a_line_is_told_with_its_remedy() {
             "line.baud: belongs to a serial port; behind a converter",
         ),
         (
+            "host = \"h\"\nprotocol = \"rtu_over_tcp\"\nbaud = 9601",
+            "line.baud: `9601` is not a speed of serial lines; allowed: 1200",
+        ),
+        (
+            "host = \"h\"\nprotocol = \"rtu_over_tcp\"\nstop_bits = 2",
+            "line.stop_bits: says what the converter speaks, for `plan`, together with baud",
+        ),
+        (
+            "host = \"h\"\nprotocol = \"rtu_over_tcp\"\nbaud = 9600\nrs485 = \"kernel\"",
+            "line.rs485: belongs to a serial port; behind a converter",
+        ),
+        (
             "host = \"h\"\nmode = \"listen\"",
             "line.mode: only a bus can be listened on",
         ),

@@ -3,17 +3,19 @@
 //! | line | one request takes |
 //! |---|---|
 //! | serial (RTU) | (8 + answer) characters × bits per character ÷ baud, the device's time to answer, the pause |
+//! | RTU over TCP | the same on the converter's bus, and one round trip to the converter |
 //! | network | one round trip, and the pause if one is configured |
 //!
 //! An RTU answer is 5 bytes and 2 for each register, or 5 bytes and 1 for every 8 bits. The pause is
 //! the line's `pause_ms`, but never less than the 3.5 characters that part two frames. What cannot be
 //! computed is assumed and said to be: how long a device thinks, and how long a network takes
-//! ([`ASSUMED_ANSWER_RTU`], [`ASSUMED_ROUND_TRIP`]), unless the line's `answer_ms` says what was measured.
+//! ([`ASSUMED_ANSWER_RTU`], [`ASSUMED_ROUND_TRIP`]), unless the line's `answer_ms` says what was measured;
+//! and that a converter speaks 9600 8N1, unless the line's `baud` says what it is set to.
 //! A retry costs more; there is none in a good tick.
 
 use std::time::Duration;
 
-use crate::config::{Endpoint, LineConfig};
+use crate::config::{Characters, Endpoint, LineConfig};
 use crate::plan::Span;
 
 /// How long a meter on a serial line is assumed to take before it begins to answer. Makers state
@@ -42,20 +44,35 @@ impl<'l> Cost<'l> {
         Self { line }
     }
 
-    /// How long a device takes here: thinking on a serial line, the round trip on a network. What the
-    /// line's `answer_ms` says, else an assumption.
+    /// What is spoken on the bus; `None` where there is none that we know of.
+    #[must_use]
+    pub fn characters(self) -> Option<Characters> {
+        match &self.line.endpoint {
+            Endpoint::Serial(port) => Some(port.characters()),
+            Endpoint::RtuOverTcp { .. } => Some(self.line.converter.unwrap_or_default()),
+            Endpoint::Tcp { .. } | Endpoint::Tls { .. } => None,
+        }
+    }
+
+    fn byte_time(self) -> Duration {
+        self.characters().map_or(Duration::ZERO, Characters::time)
+    }
+
+    /// How long a device takes here: thinking on a serial line, the round trip on a network, both
+    /// behind a converter. What the line's `answer_ms` says, else an assumption.
     #[must_use]
     pub fn answer(self) -> Duration {
         self.line.answer.unwrap_or(match self.line.endpoint {
             Endpoint::Serial(_) => ASSUMED_ANSWER_RTU,
-            _ => ASSUMED_ROUND_TRIP,
+            Endpoint::RtuOverTcp { .. } => ASSUMED_ANSWER_RTU + ASSUMED_ROUND_TRIP,
+            Endpoint::Tcp { .. } | Endpoint::Tls { .. } => ASSUMED_ROUND_TRIP,
         })
     }
 
     /// Silence after an answer before the next question.
     #[must_use]
     pub fn pause(self) -> Duration {
-        self.line.pause.max(self.line.gap())
+        self.line.pause.max(self.byte_time() * 7 / 2)
     }
 
     /// How long the line is occupied by one request, from the question to the end of the pause.
@@ -67,8 +84,9 @@ impl<'l> Cost<'l> {
         } else {
             count * 2
         };
-        // On a network the bytes themselves take next to nothing, and the line says so.
-        let wire = self.line.wire_time(RTU_QUESTION, RTU_ANSWER + values);
+        // On a network the bytes themselves take next to nothing.
+        let bytes = u32::try_from(RTU_QUESTION + RTU_ANSWER + values).unwrap_or(u32::MAX);
+        let wire = self.byte_time().saturating_mul(bytes);
         wire + self.answer() + self.pause()
     }
 }
@@ -80,7 +98,7 @@ mod tests {
     use evidence::measurement::Table;
 
     use super::Cost;
-    use crate::config::{Endpoint, LineConfig, Parity, SerialPort};
+    use crate::config::{Characters, Endpoint, LineConfig, Parity, SerialPort};
     use crate::plan::Span;
 
     fn span(table: Table, count: u16) -> Span {
@@ -117,6 +135,28 @@ mod tests {
         };
         // 15 characters = 137.5 ms, + 20 + 32.083.
         assert_eq!(micros(&line, Table::Holding, 1) / 1_000, 189);
+    }
+
+    #[test]
+    fn behind_a_converter_the_bytes_take_the_time_of_its_bus() {
+        let (host, port) = ("10.0.0.1".to_owned(), 4_001);
+        let mut line = LineConfig::new(Endpoint::RtuOverTcp { host, port });
+        // As on a port of 9600 8N1, and 10 ms for the network: 34.375 + 20 + 10 + 30 ms.
+        assert_eq!(micros(&line, Table::Input, 10), 94_374);
+        // What the link waits for does not depend on what `plan` is told.
+        assert_eq!(line.byte_time(), None);
+        // 125 registers at 2400 8E1: 263 characters of 11 bits = 1205.416 ms.
+        line.converter = Some(Characters {
+            baud: 2_400,
+            parity: Parity::Even,
+            stop_bits: 1,
+        });
+        assert_eq!(line.byte_time(), None);
+        assert_eq!(micros(&line, Table::Holding, 125) / 1_000, 1_265);
+        line.answer = Some(Duration::from_millis(5));
+        line.pause = Duration::ZERO;
+        // 15 characters = 68.750 ms, 5 ms, 3.5 characters = 16.041 ms.
+        assert_eq!(micros(&line, Table::Holding, 1) / 1_000, 89);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::cost::Cost;
 use super::{DeviceBudget, Interval, Times};
-use crate::config::{Endpoint, LineConfig};
+use crate::config::{Characters, Endpoint, LineConfig};
 
 /// The usual speeds of serial lines, ascending.
 const BAUDS: [u32; 8] = [1_200, 2_400, 4_800, 9_600, 19_200, 38_400, 57_600, 115_200];
@@ -74,23 +74,32 @@ fn measured(line: &LineConfig, devices: &[DeviceBudget]) -> Option<String> {
 
 /// The lowest speed above the present one that is enough.
 fn higher_baud(line: &LineConfig, devices: &[DeviceBudget]) -> Option<String> {
-    let Endpoint::Serial(port) = &line.endpoint else {
-        return None;
-    };
+    let present = Cost::on(line).characters()?;
     let enough = BAUDS
         .into_iter()
-        .filter(|baud| *baud > port.baud)
+        .filter(|baud| *baud > present.baud)
         .find(|baud| {
-            let mut faster = port.clone();
-            faster.baud = *baud;
-            let line = LineConfig {
-                endpoint: Endpoint::Serial(faster),
-                ..line.clone()
-            };
-            times(devices, &line, |every_s| every_s).all_met()
+            let mut faster = line.clone();
+            match &mut faster.endpoint {
+                Endpoint::Serial(port) => port.baud = *baud,
+                _ => {
+                    faster.converter = Some(Characters {
+                        baud: *baud,
+                        ..present
+                    });
+                }
+            }
+            times(devices, &faster, |every_s| every_s).all_met()
         });
     Some(match enough {
-        Some(baud) => format!("baud = {baud}, set in the devices as well"),
+        Some(baud) => match (&line.endpoint, line.converter) {
+            (Endpoint::Serial(_), _) => format!("baud = {baud}, set in the devices as well"),
+            (_, Some(_)) => format!("baud = {baud}, set in the converter and the devices as well"),
+            (_, None) => format!(
+                "baud = {baud} in the [[line]], if the converter and the devices are set to it; \
+                 {present} is assumed"
+            ),
+        },
         None if line.pause > Duration::from_millis(5) => {
             format!(
                 "a pause_ms below {}, if the devices bear it",

@@ -40,7 +40,15 @@ fn write_line(out: &mut String, line: &LineBudget) -> std::fmt::Result {
     } else {
         ""
     };
-    let counted = format!("Counted: {answer} ms until a device answers{assumed}, {pause}.");
+    let bus = line.converter.as_ref().map_or(String::new(), |spoken| {
+        let assumed = if line.converter_is_assumed {
+            " (assumed; baud of the line, with parity and stop_bits, states it)"
+        } else {
+            ""
+        };
+        format!("{spoken} behind the converter{assumed}, ")
+    });
+    let counted = format!("Counted: {bus}{answer} ms until a device answers{assumed}, {pause}.");
     out.push_str(&paragraph(&counted, 2));
     for device in &line.devices {
         write_device(out, device)?;

@@ -23,6 +23,9 @@ pub struct LineConfig {
     pub connect_delay: Duration,
     /// How long a device takes to answer, for `plan`; where the file gives none, it assumes.
     pub answer: Option<Duration>,
+    /// What the converter of an RTU-over-TCP line speaks on its bus, for `plan` alone; where the file
+    /// does not say, it assumes 9600 8N1.
+    pub converter: Option<Characters>,
 }
 
 /// Where a line leads.
@@ -83,6 +86,17 @@ pub struct SerialPort {
     pub rs485: Rs485,
 }
 
+/// What a character of 8 data bits is on a bus.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Characters {
+    /// Bits per second, 1200–115200.
+    pub baud: u32,
+    /// The parity bit.
+    pub parity: Parity,
+    /// Stop bits, 1 or 2.
+    pub stop_bits: u8,
+}
+
 /// The parity bit of a serial character.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Parity {
@@ -127,6 +141,7 @@ impl LineConfig {
             pause: Duration::from_millis(pause_ms),
             connect_delay: Duration::ZERO,
             answer: None,
+            converter: None,
             endpoint,
         }
     }
@@ -142,7 +157,7 @@ impl LineConfig {
     #[must_use]
     pub fn byte_time(&self) -> Option<Duration> {
         match &self.endpoint {
-            Endpoint::Serial(port) => Some(port.character_time()),
+            Endpoint::Serial(port) => Some(port.characters().time()),
             _ => None,
         }
     }
@@ -207,7 +222,7 @@ impl fmt::Display for Endpoint {
             Self::Tcp { .. } => Ok(()),
             Self::Tls { .. } => f.write_str(" over TLS"),
             Self::RtuOverTcp { .. } => f.write_str(", RTU over TCP"),
-            Self::Serial(port) => write!(f, ", RTU {}", port.settings()),
+            Self::Serial(port) => write!(f, ", RTU {}", port.characters()),
         }
     }
 }
@@ -226,29 +241,50 @@ impl SerialPort {
         }
     }
 
-    /// `9600 8N1`, as engineers write it.
+    /// What its characters are.
     #[must_use]
-    pub fn settings(&self) -> String {
+    pub const fn characters(&self) -> Characters {
+        Characters {
+            baud: self.baud,
+            parity: self.parity,
+            stop_bits: self.stop_bits,
+        }
+    }
+}
+
+impl Default for Characters {
+    /// 9600 8N1.
+    fn default() -> Self {
+        Self {
+            baud: 9_600,
+            parity: Parity::None,
+            stop_bits: 1,
+        }
+    }
+}
+
+impl fmt::Display for Characters {
+    /// `9600 8N1`, as engineers write it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let parity = match self.parity {
             Parity::None => 'N',
             Parity::Even => 'E',
             Parity::Odd => 'O',
         };
-        let (baud, data, stop) = (self.baud, self.data_bits, self.stop_bits);
-        format!("{baud} {data}{parity}{stop}")
+        write!(f, "{} 8{parity}{}", self.baud, self.stop_bits)
     }
+}
 
+impl Characters {
     /// Bits of one character: start, data, parity if there is one, stop.
     #[must_use]
-    pub fn bits_per_character(&self) -> u32 {
-        1 + u32::from(self.data_bits)
-            + u32::from(self.parity != Parity::None)
-            + u32::from(self.stop_bits)
+    pub fn bits(self) -> u32 {
+        1 + 8 + u32::from(self.parity != Parity::None) + u32::from(self.stop_bits)
     }
 
     /// How long one character takes.
     #[must_use]
-    pub fn character_time(&self) -> Duration {
-        Duration::from_secs(1) * self.bits_per_character() / self.baud.max(1)
+    pub fn time(self) -> Duration {
+        Duration::from_secs(1) * self.bits() / self.baud.max(1)
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use toml::Spanned;
 
 use super::line::{
-    Endpoint, LineConfig, LineMode, Parity, RTU_PAUSE_MS, Rs485, SerialPort, TlsFiles,
+    Characters, Endpoint, LineConfig, LineMode, Parity, RTU_PAUSE_MS, Rs485, SerialPort, TlsFiles,
 };
 use super::point;
 use super::problem::{did_you_mean, not_one_of};
@@ -239,6 +239,10 @@ fn line(section: &Section<'_, '_>, names: &SerialNames) -> Option<LineConfig> {
         pause: Duration::from_millis(pause),
         connect_delay: Duration::from_millis(delay),
         answer: answer(section),
+        converter: match endpoint {
+            Some(Endpoint::RtuOverTcp { .. }) => converter(section),
+            _ => None,
+        },
         ..LineConfig::new(endpoint?)
     })
 }
@@ -259,7 +263,14 @@ fn network(section: &Section<'_, '_>) -> Option<Endpoint> {
     let protocol = section
         .choice("protocol", "a protocol", &protocols)
         .map_or(Protocol::Tcp, Spanned::into_inner);
-    for key in ["baud", "parity", "stop_bits", "data_bits", "rs485"] {
+    let of_port = ["data_bits", "rs485", "baud", "parity", "stop_bits"];
+    // Of a converter `plan` is told what it speaks.
+    let foreign = if protocol == Protocol::RtuOverTcp {
+        2
+    } else {
+        of_port.len()
+    };
+    for key in of_port.into_iter().take(foreign) {
         if section.has(key) {
             let text = "belongs to a serial port; behind a converter it is set in the converter";
             section.report(&section.place(key), key, text);
@@ -291,6 +302,45 @@ fn network(section: &Section<'_, '_>) -> Option<Endpoint> {
             files: files?,
         },
     })
+}
+
+/// What the converter is set to, if the file says it. Nothing but `plan` uses it: the converter itself
+/// is not set by us.
+fn converter(section: &Section<'_, '_>) -> Option<Characters> {
+    if section.has("baud") {
+        return Some(characters(section));
+    }
+    for key in ["parity", "stop_bits"] {
+        if section.has(key) {
+            let text =
+                "says what the converter speaks, for `plan`, together with baud: add baud = …";
+            section.report(&section.place(key), key, text);
+        }
+    }
+    None
+}
+
+/// `baud`, `parity` and `stop_bits`.
+fn characters(section: &Section<'_, '_>) -> Characters {
+    let usual = Characters::default();
+    let baud = section.number_or("baud", 0..=i128::from(u32::MAX), usual.baud);
+    if !BAUDS.contains(&baud) {
+        let known = BAUDS.map(|baud| baud.to_string());
+        let known: Vec<&str> = known.iter().map(String::as_str).collect();
+        let text = not_one_of(&baud.to_string(), "a speed of serial lines", &known);
+        section.report(&section.place("baud"), "baud", text);
+    }
+    let parities = [
+        ("none", Parity::None),
+        ("even", Parity::Even),
+        ("odd", Parity::Odd),
+    ];
+    let parity = section.choice("parity", "a parity", &parities);
+    Characters {
+        baud,
+        parity: parity.map_or(usual.parity, Spanned::into_inner),
+        stop_bits: section.number_or("stop_bits", 1..=2, usual.stop_bits),
+    }
 }
 
 /// The specification asks for certificates on both sides, so all three are required.
@@ -326,19 +376,11 @@ fn serial_port(section: &Section<'_, '_>, names: &SerialNames) -> Option<SerialP
             section.report(&section.place(key), key, "belongs to a line with a host");
         }
     }
-    let baud = section.number_or("baud", 0..=i128::from(u32::MAX), 9_600);
-    if !BAUDS.contains(&baud) {
-        let known = BAUDS.map(|baud| baud.to_string());
-        let known: Vec<&str> = known.iter().map(String::as_str).collect();
-        let text = not_one_of(&baud.to_string(), "a speed of serial lines", &known);
-        section.report(&section.place("baud"), "baud", text);
-    }
-    let parities = [
-        ("none", Parity::None),
-        ("even", Parity::Even),
-        ("odd", Parity::Odd),
-    ];
-    let parity = section.choice("parity", "a parity", &parities);
+    let Characters {
+        baud,
+        parity,
+        stop_bits,
+    } = characters(section);
     let switches = [("converter", Rs485::Converter), ("kernel", Rs485::Kernel)];
     let rs485 = section.choice("rs485", "a way to switch direction", &switches);
     if let Some(rs485) = rs485
@@ -348,7 +390,6 @@ fn serial_port(section: &Section<'_, '_>, names: &SerialNames) -> Option<SerialP
         let text = "the gateway does not set the driver itself: the device tree or `rs485conf` must have done it";
         section.warn(&rs485.span(), "rs485", text);
     }
-    let stop_bits = section.number_or("stop_bits", 1..=2, 1);
     let data_bits: u8 = section.number_or("data_bits", 5..=8, 8);
     if data_bits != 8 {
         let text = "RTU has 8 data bits; 7 belong to Modbus ASCII, which is not spoken here";
@@ -357,7 +398,7 @@ fn serial_port(section: &Section<'_, '_>, names: &SerialNames) -> Option<SerialP
     Some(SerialPort {
         path: PathBuf::from(path?.into_inner()),
         baud,
-        parity: parity.map_or(Parity::None, Spanned::into_inner),
+        parity,
         stop_bits,
         data_bits,
         rs485: rs485.map_or(Rs485::Converter, Spanned::into_inner),
