@@ -156,6 +156,12 @@ const OWN: &str = "[template]\nname = \"own\"\ntitle = \"Own meter\"\ndocument =
     [[point]]\nname = \"power\"\naddress = 40005\ntype = \"u16\"\ndecimals = 0\nunit = \"kW\"\nkind = \"instant\"\nunverified = \"told by telephone\"\n\
     [[barrier]]\ntable = \"holding\"\nfrom = 2\nto = 3\n";
 
+fn put(path: &std::path::Path, text: &str) {
+    use std::io::Write as _;
+    let mut file = std::fs::File::create(path).unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+}
+
 /// A folder with the site's own template and a configuration that uses it.
 fn own(device: &str, template: &str) -> (tempfile::TempDir, std::path::PathBuf) {
     let dir = tempfile::tempdir().unwrap();
@@ -168,9 +174,7 @@ fn own(device: &str, template: &str) -> (tempfile::TempDir, std::path::PathBuf) 
         ("gateway.toml", text.as_str()),
         ("meters/own.toml", template),
     ] {
-        use std::io::Write as _;
-        let mut file = std::fs::File::create(dir.path().join(name)).unwrap();
-        file.write_all(text.as_bytes()).unwrap();
+        put(&dir.path().join(name), text);
     }
     let path = dir.path().join("gateway.toml");
     (dir, path)
@@ -289,6 +293,48 @@ fn a_line_leaves_the_device_the_pause_it_needs() {
         ),
         "{message}"
     );
+}
+
+#[test]
+fn a_connection_leaves_the_device_the_time_after_connecting_that_it_needs() {
+    let dir = tempfile::tempdir().unwrap();
+    let template = dir.path().join("own.toml");
+    let slow = OWN.replace("pause_ms = 60", "connect_delay_ms = 80");
+    put(&template, &slow);
+    let device = |name: &str, place: &str| {
+        let points = BOTH.replace("name = \"", &format!("name = \"{name}-"));
+        format!(
+            "[[modbus]]\nname = \"{name}\"\n{place}\ntemplate = \"{}\"\n{points}",
+            template.display()
+        )
+    };
+    let head = "[gateway]\norigin = \"example.com/gw/1\"\ndata_dir = \"/tmp/x\"\n";
+    let delay = |text: &str| parse(text).lines[0].connect_delay.as_millis();
+    // The device's own connection gets it; the site may give more, and the slowest unit decides.
+    let own = format!("{head}{}", device("m", "host = \"h\""));
+    assert_eq!(delay(&own), 80);
+    let more = own.replace("host = \"h\"", "host = \"h\"\nconnect_delay_ms = 100");
+    assert_eq!(delay(&more), 100);
+    let second = device("n", "host = \"h\"\nunit_id = 8\nconnect_delay_ms = 90");
+    assert_eq!(delay(&format!("{own}{second}")), 90);
+    // A line with a table says it there.
+    let line = "[[line]]\nname = \"bus\"\nhost = \"h\"\nprotocol = \"rtu_over_tcp\"\n";
+    let shared = format!("{head}{line}{}", device("m", "line = \"bus\""));
+    let message = problem(&shared);
+    assert!(
+        message.contains(
+            "wants 80 ms after connecting: write connect_delay_ms = 80 in the [[line]] table of `bus`"
+        ),
+        "{message}"
+    );
+    let enough = shared.replace("over_tcp\"\n", "over_tcp\"\nconnect_delay_ms = 80\n");
+    assert_eq!(delay(&enough), 80);
+    // A serial port is not connected to.
+    let serial = shared.replace(
+        "host = \"h\"\nprotocol = \"rtu_over_tcp\"",
+        "serial = \"/dev/ttyAMA0\"",
+    );
+    assert_eq!(delay(&serial), 0);
 }
 
 /// Whether a line fits a terminal; what cannot be broken, a long address, does not count.

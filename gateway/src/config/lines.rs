@@ -50,6 +50,11 @@ impl<'n> Lines<'n> {
         self.list.get(line)
     }
 
+    /// The line at a position, to be given what its devices need.
+    pub(super) fn get_mut(&mut self, line: usize) -> Option<&mut LineConfig> {
+        self.list.get_mut(line)
+    }
+
     /// Reads one `[[line]]` table.
     pub(super) fn read(&mut self, section: &Section<'_, '_>) {
         let name = point::name(section);

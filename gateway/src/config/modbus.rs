@@ -168,6 +168,9 @@ pub(super) fn device(
     together::check(&read, &device);
     if let Some(line) = line {
         chosen.pause(section, lines.get(line));
+        if let Some(line) = lines.get_mut(line) {
+            chosen.connect_delay(section, line);
+        }
         lines.unit(section, line, device.unit_id, shown);
     }
     let point_names: Vec<&str> = device

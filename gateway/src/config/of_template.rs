@@ -11,7 +11,7 @@ use evidence::measurement::Source;
 use toml::Spanned;
 
 use super::Names;
-use super::line::LineConfig;
+use super::line::{Endpoint, LineConfig};
 use super::modbus::{ModbusDevice, interval};
 use super::point::{self, Bounds, FromTemplate, PointConfig};
 use super::problem::not_one_of;
@@ -131,6 +131,28 @@ impl Chosen {
             );
             section.report(&section.place("template"), "template", text);
         }
+    }
+
+    /// The pause after connecting that the device needs: a line that the device made itself gets it, one
+    /// of its own table must have it. A serial port is not connected to.
+    pub(super) fn connect_delay(&self, section: &Section<'_, '_>, line: &mut LineConfig) {
+        let Some(template) = self.get() else { return };
+        let needed = template.limits.connect_delay.unwrap_or_default();
+        if matches!(line.endpoint, Endpoint::Serial(_)) || line.connect_delay >= needed {
+            return;
+        }
+        if !section.has("line") {
+            line.connect_delay = needed;
+            return;
+        }
+        let text = format!(
+            "template `{}` wants {} ms after connecting: write connect_delay_ms = {} in the [[line]] table of `{}`",
+            template.name,
+            needed.as_millis(),
+            needed.as_millis(),
+            line.name
+        );
+        section.report(&section.place("template"), "template", text);
     }
 
     /// Reads a `[[modbus.point]]` with `from`.
