@@ -399,6 +399,49 @@ fn every_printed_configuration_passes_check_once_the_origin_is_set() {
 }
 
 #[test]
+fn serial_settings_that_no_maker_stated_are_printed_as_something_to_try() {
+    let print = |name: &str, baud, parity, stop_bits| {
+        let template = templates::find(name).unwrap();
+        let place = Place::Serial(SerialPlace {
+            path: "/dev/ttyAMA0".to_owned(),
+            baud,
+            parity,
+            stop_bits,
+        });
+        let wishes = Wishes {
+            place,
+            ..Wishes::default()
+        };
+        starter(name, &template, &wishes, &no_ports())
+    };
+    let untold = "# To be tried first: the maker's document does not state them. `scan` finds\n\
+        # others.\nbaud = 9600\nparity = \"none\"\nstop_bits = 1\n";
+    // One whose template calls them assumed, one whose template has no line at all.
+    for name in ["abb-b2x", "siemens-pac3200"] {
+        let text = print(name, None, None, None);
+        assert!(text.contains(untold), "{text}");
+        // What was given, or found by a scan, is nothing to try.
+        let text = print(name, Some(19_200), Some("even"), Some(1));
+        assert!(!text.contains("To be tried first"), "{text}");
+    }
+    let text = print("janitza-umg604", None, None, None);
+    assert!(
+        text.contains("The speed is to be tried")
+            && text.contains("baud = 9600\nparity = \"none\"\nstop_bits = 2\n"),
+        "{text}"
+    );
+    // A speed that nobody stated is no reason to begin with the serial line.
+    let template = templates::find("janitza-umg604").unwrap();
+    let text = starter(&template.name, &template, &Wishes::default(), &no_ports());
+    assert!(
+        !text.contains("[[line]]") && text.contains("port = 502"),
+        "{text}"
+    );
+    let text = print("eastron-sdm630", None, None, None);
+    assert!(text.contains("# As it leaves the factory;"), "{text}");
+}
+
+#[test]
 fn the_only_port_there_is_is_filled_in_and_of_several_none() {
     use std::os::unix::fs::symlink;
     let template = templates::find("eastron-sdm630").unwrap();

@@ -76,8 +76,8 @@ pub struct Template {
 /// Serial settings ex works.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FactoryLine {
-    /// Bits a second.
-    pub baud: u32,
+    /// Bits a second; `None`: the document states parity and stop bits only.
+    pub baud: Option<u32>,
     /// `none`, `even` or `odd`.
     pub parity: &'static str,
     /// 1 or 2.
@@ -332,8 +332,10 @@ fn head_of(
     );
     let unverified = verification(section);
     let default_unit_id = section.number_or("default_unit_id", 0..=255, 1);
-    let line = section.section("line").map(|below| factory_line(&below));
     let tcp_port = section.number("tcp_port", 1..=65_535);
+    let line = section
+        .section("line")
+        .map(|below| factory_line(&below, tcp_port.is_some()));
     if !section.has("line") && !section.has("tcp_port") {
         section.missing(
             "line",
@@ -390,15 +392,18 @@ fn verification(section: &Section<'_, '_>) -> Option<String> {
     why.map(Spanned::into_inner)
 }
 
-fn factory_line(section: &Section<'_, '_>) -> FactoryLine {
+/// A device that can be reached by `tcp_port` may have a line of no stated speed: a configuration need
+/// not begin with it.
+fn factory_line(section: &Section<'_, '_>, by_tcp: bool) -> FactoryLine {
     for key in ["baud", "parity", "stop_bits"] {
-        if !section.has(key) {
+        let may_lack = key == "baud" && by_tcp;
+        if !section.has(key) && !may_lack {
             section.missing(key, "write the device's setting ex works");
         }
     }
     let parities = [("none", "none"), ("even", "even"), ("odd", "odd")];
     let line = FactoryLine {
-        baud: section.number_or("baud", 1_200..=115_200, 9_600),
+        baud: section.number("baud", 1_200..=115_200),
         parity: section
             .choice("parity", "a parity", &parities)
             .map_or("none", Spanned::into_inner),

@@ -296,7 +296,9 @@ fn ex_works(template: &Template) -> String {
             _ => 'N',
         };
         let assumed = if line.assumed { " (assumed)" } else { "" };
-        format!("{} baud 8{parity}{}{assumed}", line.baud, line.stop_bits)
+        let baud = line.baud.map(|baud| format!("{baud} baud "));
+        let baud = baud.unwrap_or_default();
+        format!("{baud}8{parity}{}{assumed}", line.stop_bits)
     });
     let tcp = template.tcp_port.map(|port| format!("TCP port {port}"));
     let unit = Some(format!("unit {}", template.default_unit_id));

@@ -198,7 +198,8 @@ fn write_line(
 ) -> Result<Option<String>, std::fmt::Error> {
     let given = match &wishes.place {
         Place::Network { .. } => return Ok(None),
-        Place::Unknown if template.line.is_none() => return Ok(None),
+        // What does not begin with a network address has settings to begin with.
+        Place::Unknown if template.line.is_none_or(|line| line.baud.is_none()) => return Ok(None),
         Place::Unknown => None,
         Place::Serial(given) => Some(given),
     };
@@ -212,20 +213,25 @@ fn write_line(
         given.baud.is_some() && given.parity.is_some() && given.stop_bits.is_some()
     });
     match template.line {
-        Some(line) if !own && line.assumed => comment(
-            out,
-            "To be tried first: the maker's document does not state them. `scan` finds others.",
-        ),
-        Some(_) if !own => comment(
+        _ if own => {}
+        Some(line) if !line.assumed && line.baud.is_some() => comment(
             out,
             "As it leaves the factory; the meter's display shows what it is set to now.",
         ),
-        _ => {}
+        Some(line) if !line.assumed => comment(
+            out,
+            "Parity and stop bits are the maker's. The speed is to be tried first: the maker's document \
+             does not state it. `scan` finds others.",
+        ),
+        _ => comment(
+            out,
+            "To be tried first: the maker's document does not state them. `scan` finds others.",
+        ),
     }
     let line = template.line;
     let baud = given
         .and_then(|given| given.baud)
-        .or(line.map(|line| line.baud));
+        .or(line.and_then(|line| line.baud));
     let parity = given
         .and_then(|given| given.parity)
         .or(line.map(|line| line.parity));

@@ -154,7 +154,9 @@ fn line(template: &Template, place: &Place) -> Option<LineConfig> {
             let port = SerialPort::new(path);
             let parity = parity.or(ex_works.map(|line| line.parity));
             let port = SerialPort {
-                baud: baud.or(ex_works.map(|line| line.baud)).unwrap_or(port.baud),
+                baud: baud
+                    .or(ex_works.and_then(|line| line.baud))
+                    .unwrap_or(port.baud),
                 parity: match parity {
                     Some("even") => Parity::Even,
                     Some("odd") => Parity::Odd,
