@@ -355,7 +355,7 @@ async fn a_device_that_refuses_long_requests_is_asked_for_shorter_ones_from_then
 #[tokio::test]
 async fn a_refusal_that_does_not_happen_again_costs_a_request_more_and_no_value() {
     let server = Scripted::start().await;
-    let link = link(server.port, None);
+    let link = link(server.port, Some(Duration::from_millis(500)));
     let mut device = reader(&link, 1, PATIENCE, &[1, 2, 3]);
     server.then(&[Act::Exception(3)]);
     for _ in 0..2 {
@@ -367,6 +367,60 @@ async fn a_refusal_that_does_not_happen_again_costs_a_request_more_and_no_value(
         server.requests(),
         [&[(1, 1, 3)], &parts[..], &parts[..]].concat()
     );
+    // A device that was away may be another one: the joined request is tried, and holds.
+    lose_and_find(&server, &mut device).await;
+    device.read(Instant::now() + PATIENCE).await;
+    assert_eq!(server.requests(), [(1, 1, 1), (1, 1, 3), (1, 1, 3)]);
+}
+
+/// The device falls silent and comes back.
+async fn lose_and_find(server: &Scripted, device: &mut DeviceReader) {
+    server.silence(1);
+    let lost = qualities(&device.read(Instant::now() + PATIENCE).await);
+    assert!(lost.contains(&Quality::TIMEOUT), "{lost:?}");
+    server.speak(1);
+    server.requests();
+    while !qualities(&device.read(Instant::now() + PATIENCE).await).contains(&Quality::GOOD) {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_device_that_returns_and_still_refuses_loses_no_value_by_being_tried() {
+    let server = Scripted::start().await;
+    server.remove(2);
+    let link = link(server.port, Some(Duration::from_millis(500)));
+    let mut device = reader(&link, 1, PATIENCE, &[1, 2, 3]);
+    let hole = [Quality::GOOD, Quality::ILLEGAL_ADDRESS, Quality::GOOD];
+    let outcomes = device.read(Instant::now() + PATIENCE).await;
+    assert_eq!(qualities(&outcomes), hole);
+    lose_and_find(&server, &mut device).await;
+    let tried = [(1, 1, 1), (1, 1, 3), (1, 1, 1), (1, 3, 1)];
+    assert_eq!(server.requests(), tried);
+    let outcomes = device.read(Instant::now() + PATIENCE).await;
+    assert_eq!(qualities(&outcomes), hole);
+    assert_eq!(
+        server.requests(),
+        [(1, 1, 1), (1, 3, 1)],
+        "the hole is remembered"
+    );
+}
+
+#[tokio::test]
+async fn a_device_that_refuses_everything_while_it_starts_is_read_as_planned_when_it_has_started() {
+    let server = Scripted::start().await;
+    let link = link(server.port, None);
+    let mut device = reader(&link, 1, PATIENCE, &[1, 2, 3, 200]);
+    let planned: Vec<Span> = device.requests().collect();
+    // 1-3, then 1 and 2-3, then 2 and 3; and 200, which is a group by itself.
+    server.then(&[Act::Exception(2); 6]);
+    let outcomes = device.read(Instant::now() + PATIENCE).await;
+    assert_eq!(qualities(&outcomes), [Quality::ILLEGAL_ADDRESS; 4]);
+    assert_eq!(server.requests().len(), 6);
+    assert_eq!(device.requests().collect::<Vec<_>>(), planned);
+    let outcomes = device.read(Instant::now() + PATIENCE).await;
+    assert_eq!(qualities(&outcomes), [Quality::GOOD; 4]);
+    assert_eq!(server.requests(), [(1, 1, 3), (1, 200, 1)]);
 }
 
 #[tokio::test]

@@ -35,6 +35,22 @@ pub struct DeviceReader {
     sessions: Sessions,
     verdict: Verdict,
     shared: Option<Shared>,
+    /// It could not be reached at its last tick.
+    lost: bool,
+    pace: Box<Pace>,
+}
+
+/// How fast a device is, to know whether a request more fits into a tick.
+#[derive(Debug, Clone, Copy, Default)]
+struct Pace {
+    /// What the last complete reading took.
+    reading: Duration,
+    /// Its longest request.
+    longest: Duration,
+    /// The longest request of the present reading.
+    present: Duration,
+    /// A joined request was tried again in this reading.
+    retried: bool,
 }
 
 /// What a device's reader tells others who want to use its line.
@@ -72,6 +88,8 @@ impl DeviceReader {
             watching: None,
             sessions: Sessions::None,
             verdict: Verdict::default(),
+            lost: false,
+            pace: Box::default(),
         }
     }
 
@@ -143,10 +161,13 @@ impl DeviceReader {
         self.sessions = Sessions::None;
         let read = self.read_into(&mut outcomes, deadline).await;
         // Busy with others until the end of the tick says nothing about the device.
-        if let (Err(Stop(absence)), Some(watching)) = (&read, &self.watching)
+        if let Err(Stop(absence)) = &read
             && absence.quality != Quality::NOT_POLLED
         {
-            watching.gate().lost();
+            self.lost = true;
+            if let Some(watching) = &self.watching {
+                watching.gate().lost();
+            }
         }
         let mut outcomes = complete(outcomes, read.as_ref().err());
         let words = outcomes.split_off(self.points.min(outcomes.len()));
@@ -184,6 +205,9 @@ impl DeviceReader {
             }
         }
         self.recognise(Due::Before, deadline).await?;
+        if std::mem::take(&mut self.lost) {
+            self.map.returned(Instant::now());
+        }
         self.read_groups(outcomes, deadline).await?;
         if let (Some(session), Some(watching)) = (self.session(), &self.watching)
             && !watching.gate().recognised_on(session)
@@ -210,10 +234,13 @@ impl DeviceReader {
         outcomes: &mut [Option<Outcome>],
         deadline: Instant,
     ) -> Result<(), Stop> {
+        let begun = Instant::now();
+        (self.pace.present, self.pace.retried) = (Duration::ZERO, false);
         for group in 0..self.map.group_count() {
-            self.read_group(group, deadline, outcomes).await?;
-            self.map.rejoin(group);
+            self.read_group(group, begun, deadline, outcomes).await?;
+            self.map.rejoin(group, Instant::now());
         }
+        (self.pace.reading, self.pace.longest) = (begun.elapsed(), self.pace.present);
         Ok(())
     }
 
@@ -222,6 +249,7 @@ impl DeviceReader {
     async fn read_group(
         &mut self,
         group: usize,
+        begun: Instant,
         deadline: Instant,
         outcomes: &mut [Option<Outcome>],
     ) -> Result<(), Stop> {
@@ -232,11 +260,58 @@ impl DeviceReader {
             if let (Ok(Answer::Words(words)), Some(block)) = (&reply.result, self.map.whole(group))
             {
                 self.decode_all(block, words, reply.round_trip, outcomes);
+                self.map.whole_answered(group);
+                return Ok(());
+            }
+            if let (&Ok(Answer::Exception(code @ (2 | 3))), Some(block)) =
+                (&reply.result, self.map.whole(group))
+                && !self.map.may_part(group, Instant::now())
+            {
+                // All its values were refused alone a moment ago, more than once.
+                let outcome = Outcome::refused(code, false, reply.round_trip);
+                self.set_all(block, outcomes, &outcome);
                 return Ok(());
             }
             return self
                 .read_parts(group, Some(reply), deadline, outcomes)
                 .await;
+        }
+        // At most one a tick, and only if the parts fit into the tick behind its refusal.
+        let fits = begun + self.pace.reading + self.pace.longest * 2 <= deadline;
+        if fits
+            && !self.pace.retried
+            && let Some(whole) = self.map.whole_again(group, Instant::now()).cloned()
+        {
+            self.pace.retried = true;
+            return self.read_again(group, &whole, deadline, outcomes).await;
+        }
+        self.read_parts(group, None, deadline, outcomes).await
+    }
+
+    /// Tries the joined request of a group that was taken apart; if it is refused, the parts are read.
+    async fn read_again(
+        &mut self,
+        group: usize,
+        whole: &Block,
+        deadline: Instant,
+        outcomes: &mut [Option<Outcome>],
+    ) -> Result<(), Stop> {
+        let reply = self.ask(whole.span, deadline, false).await;
+        let silent = match &reply.result {
+            Ok(Answer::Words(words)) => {
+                self.decode_all(whole, words, reply.round_trip, outcomes);
+                self.map.whole_answered(group);
+                return Ok(());
+            }
+            // Nothing was sent: it is tried at the next tick.
+            Err(failure) if failure.is_unasked() => return self.settle(whole, reply, outcomes),
+            // 10 and 11 come from a serial server whose device is silent.
+            Ok(Answer::Exception(code)) => matches!(code, 10 | 11),
+            Err(_) => true,
+        };
+        self.map.whole_refused(group, silent, Instant::now());
+        if silent {
+            return self.settle(whole, reply, outcomes);
         }
         self.read_parts(group, None, deadline, outcomes).await
     }
@@ -284,6 +359,7 @@ impl DeviceReader {
             span,
         };
         let reply = self.link.ask(request, self.timeout, deadline, probe).await;
+        self.pace.present = self.pace.present.max(reply.round_trip);
         if let (Some(shared), Ok(answer)) = (&self.shared, &reply.result) {
             shared.recent.keep(request, answer, Instant::now());
         }

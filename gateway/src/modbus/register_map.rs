@@ -1,11 +1,15 @@
 //! What is known about a device's registers: which requests read them, and where the holes are.
 //!
-//! A device that refuses a joined request (exception 2 or 3) has the request taken apart, once: first
+//! A device that refuses a joined request (exception 2 or 3) has the request taken apart: first
 //! at the undeclared registers in it, which are the likeliest to be missing, then by halves, until
 //! every value was answered or refused alone. Then the values that exist are joined again without
 //! touching undeclared registers. What is refused alone is a hole, and asked for again only now and
 //! then. With one hole among n values this takes about 2 log2 n requests, all in the same tick as
 //! far as its time goes.
+//!
+//! A device that is starting may refuse everything, or refuse once what it answers ever after. So a
+//! group of which every value was refused teaches nothing, and a request that was taken apart is
+//! asked for whole again when the device returns from a failure, and now and then.
 //!
 //! Values that belong together (a number and its scale factor) are one *item*. Blocks hold items, and
 //! wherever a value is said to be read alone here, that is the item, never one of its values without
@@ -24,6 +28,10 @@ use crate::sample::SampleValue;
 
 /// How long a refused value is left alone before it is asked for again.
 const HOLE_AGAIN: Duration = Duration::from_secs(600);
+
+/// Added, with every time in a row that all values of a group were refused, to the pause before it is
+/// taken apart again. Meanwhile only the joined request is asked for.
+const BARREN_STEP: Duration = Duration::from_secs(2);
 
 /// One value of a device.
 #[derive(Debug, Clone)]
@@ -70,6 +78,13 @@ struct Group {
     blocks: Vec<Block>,
     /// Joined requests that the device refused.
     refused: Vec<Span>,
+    /// How often in a row taking it apart found no value at all, and when that may be tried again.
+    barren: u32,
+    part_again: Option<Instant>,
+    /// When the whole request is tried again; only once settled.
+    whole_again: Option<Instant>,
+    /// How often in a row that was met with silence.
+    silent: u32,
 }
 
 /// How far a group has come.
@@ -112,6 +127,10 @@ impl RegisterMap {
             blocks: vec![whole.clone()],
             whole,
             refused: Vec::new(),
+            barren: 0,
+            part_again: None,
+            whole_again: None,
+            silent: 0,
         };
         let groups = plan(&spans, &limits).into_iter().map(group).collect();
         let verdicts = vec![Verdict::Unknown; items.len()];
@@ -153,12 +172,67 @@ impl RegisterMap {
         self.groups.len()
     }
 
-    /// The one request of a group of several values that was never refused.
+    /// The one request of a group of several values that is not known to be refused.
     #[must_use]
     pub fn whole(&self, group: usize) -> Option<&Block> {
         let found = self.groups.get(group)?;
         let whole = found.stage == Stage::Joined && found.whole.values.len() > 1;
         whole.then_some(&found.whole)
+    }
+
+    /// The joined request of a group that was taken apart, once it is time to try it again.
+    #[must_use]
+    pub fn whole_again(&self, group: usize, now: Instant) -> Option<&Block> {
+        let found = self.groups.get(group)?;
+        let due = found.whole_again.is_some_and(|again| again <= now);
+        (found.stage == Stage::Settled && due).then_some(&found.whole)
+    }
+
+    /// The joined request was answered: it is the one request of its group, as at the beginning.
+    pub fn whole_answered(&mut self, group: usize) {
+        let Some(found) = self.groups.get_mut(group) else {
+            return;
+        };
+        if found.stage == Stage::Joined && found.barren == 0 {
+            return;
+        }
+        let (device, whole) = (&self.device, describe(found.whole.span));
+        info!(
+            device.name = device,
+            "Device {device} answers {whole} in one request again"
+        );
+        (found.barren, found.part_again) = (0, None);
+        self.forget(group);
+    }
+
+    /// The joined request was tried again in vain; `silent` if there was no answer at all. Silence
+    /// costs the values of its tick, so each makes the next try come later, up to a day.
+    pub fn whole_refused(&mut self, group: usize, silent: bool, now: Instant) {
+        if let Some(found) = self.groups.get_mut(group) {
+            found.silent = if silent {
+                found.silent.saturating_add(1).min(7)
+            } else {
+                0
+            };
+            found.whole_again = Some(now + HOLE_AGAIN * (1 << found.silent));
+        }
+    }
+
+    /// The device was silent and is back: it may be another one, or have been starting when it
+    /// refused. What was taken apart is tried whole, except where that itself was met with silence.
+    pub fn returned(&mut self, now: Instant) {
+        for group in &mut self.groups {
+            if group.stage == Stage::Settled && group.silent == 0 {
+                group.whole_again = Some(now);
+            }
+        }
+    }
+
+    /// Whether a refused request of the group is to be taken apart now.
+    #[must_use]
+    pub fn may_part(&self, group: usize, now: Instant) -> bool {
+        let found = self.groups.get(group).and_then(|found| found.part_again);
+        found.is_none_or(|again| again <= now)
     }
 
     /// The requests of a group. While it is taken apart, those not judged yet come first: a slow
@@ -228,7 +302,8 @@ impl RegisterMap {
         }
     }
 
-    /// A joined request of the group was refused: from now on in parts, which are returned.
+    /// A joined request of the group was refused: from now on in parts, which are returned. What was
+    /// known of its values is in doubt.
     pub fn part(&mut self, group: usize, refused: &Block, code: u8) -> Vec<Block> {
         let mut parts = self.joined_without_holes(&refused.values);
         if parts.len() < 2 {
@@ -242,8 +317,9 @@ impl RegisterMap {
         let Some(found) = self.groups.get_mut(group) else {
             return Vec::new();
         };
-        if found.stage == Stage::Joined {
-            found.stage = Stage::Parted;
+        let begins = found.stage != Stage::Parted;
+        found.stage = Stage::Parted;
+        if begins && found.barren == 0 {
             let (device, reason) = (&self.device, exception_text(code));
             let whole = describe(refused.span);
             warn!(
@@ -254,16 +330,31 @@ impl RegisterMap {
         found.refused.push(refused.span);
         found.blocks.retain(|block| block != refused);
         found.blocks.extend(parts.iter().cloned());
+        for &item in &refused.values {
+            self.judge(item, Verdict::Unknown);
+        }
         parts
     }
 
-    /// Once every value of a parted group is known to exist or not, joins those that exist.
-    pub fn rejoin(&mut self, group: usize) {
+    /// Once every value of a parted group is known to exist or not, joins those that exist. If none
+    /// does, nothing was learned: a device that is starting refuses everything.
+    pub fn rejoin(&mut self, group: usize, now: Instant) {
         let Some(found) = self.groups.get(group) else {
             return;
         };
         let whole = &found.whole;
+        if found.stage == Stage::Joined && whole.values.len() > 1 {
+            return;
+        }
+        if whole.values.iter().all(|&item| self.is_hole(item)) {
+            self.learn_nothing(group, now);
+            return;
+        }
         let settled = whole.values.iter().all(|&item| self.is_judged(item));
+        if found.stage == Stage::Joined && settled {
+            self.whole_answered(group);
+            return;
+        }
         if found.stage != Stage::Parted || !settled {
             return;
         }
@@ -284,24 +375,61 @@ impl RegisterMap {
             joined
         };
         let of = self.values_of(whole).count();
-        let (device, now) = (&self.device, blocks.len());
+        let (device, requests) = (&self.device, blocks.len());
         if missing.is_empty() {
             let whole = describe(whole.span);
             info!(
                 device.name = device,
-                "Device {device} answers all {of} values of {whole} in {now} requests; \
+                "Device {device} answers all {of} values of {whole} in {requests} requests; \
                  lower max_gap or max_registers to begin so"
             );
         } else {
             let names = self.names(&missing);
             warn!(
                 device.name = device,
-                "Device {device} has no register for {names}; the other values take {now} requests"
+                "Device {device} has no register for {names}; the other values take {requests} requests"
             );
         }
         blocks.extend(missing.iter().filter_map(|&item| self.joined(&[item])));
         if let Some(found) = self.groups.get_mut(group) {
             (found.stage, found.blocks) = (Stage::Settled, blocks);
+            (found.barren, found.part_again) = (0, None);
+            found.whole_again = Some(now + HOLE_AGAIN * (1 << found.silent));
+        }
+    }
+
+    /// Every value of the group was refused.
+    fn learn_nothing(&mut self, group: usize, now: Instant) {
+        let Some(found) = self.groups.get_mut(group) else {
+            return;
+        };
+        found.barren = found.barren.saturating_add(1);
+        let pause = BARREN_STEP * found.barren.saturating_sub(1).min(150);
+        found.part_again = Some(now + pause);
+        if found.barren == 1 {
+            let (device, whole) = (&self.device, describe(found.whole.span));
+            warn!(
+                device.name = device,
+                "Device {device} refuses every value of {whole}; that says nothing about single ones, \
+                 so it is asked for again at every tick"
+            );
+        }
+        self.forget(group);
+    }
+
+    /// Back to the one request that was planned first.
+    fn forget(&mut self, group: usize) {
+        let Some(found) = self.groups.get_mut(group) else {
+            return;
+        };
+        found.stage = Stage::Joined;
+        found.blocks = vec![found.whole.clone()];
+        found.refused.clear();
+        (found.whole_again, found.silent) = (None, 0);
+        for &item in &found.whole.values {
+            if let Some(slot) = self.verdicts.get_mut(item) {
+                *slot = Verdict::Unknown;
+            }
         }
     }
 
@@ -365,3 +493,6 @@ impl RegisterMap {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
