@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use clap::Parser as _;
-use verify::args::{Cli, Command};
+use verify::args::{BundleArgs, Cli, Command};
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -18,7 +18,12 @@ fn main() -> ExitCode {
                 .map_or(ExitCode::from(6), |()| ExitCode::from(code));
         }
     };
-    let Command::Bundle(args) = cli.command;
+    match cli.command {
+        Command::Bundle(args) => bundle(&args),
+    }
+}
+
+fn bundle(args: &BundleArgs) -> ExitCode {
     let begun = Instant::now();
     let next = Mutex::new(begun + Duration::from_secs(2));
     let progress = |done: u64, all: u64| {
@@ -37,7 +42,7 @@ fn main() -> ExitCode {
             drop(std::io::stderr().write_all(line.as_bytes()));
         }
     };
-    match verify::run(&args, &mut std::io::stdout().lock(), &progress) {
+    match verify::run(args, &mut std::io::stdout().lock(), &progress) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             drop(writeln!(
