@@ -39,5 +39,6 @@ pub mod unit;
 pub mod value;
 pub mod verification;
 pub mod wire;
+pub mod witness;
 
 pub use rejection::Rejection;

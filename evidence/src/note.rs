@@ -239,6 +239,14 @@ impl NoteSignature {
         }
     }
 
+    /// Returns the line, its newline included: `— <name> <base64>`.
+    #[must_use]
+    pub fn to_line(&self) -> String {
+        let mut line = String::new();
+        self.write(&mut line);
+        line
+    }
+
     fn write(&self, whole: &mut String) {
         whole.push_str("— ");
         whole.push_str(&self.name);
