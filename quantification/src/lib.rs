@@ -34,6 +34,7 @@
 
 #![warn(missing_docs)]
 
+pub mod carbon_dioxide;
 pub mod computation;
 pub mod exact;
 pub mod formula;

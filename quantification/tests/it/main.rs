@@ -1,6 +1,7 @@
 //! Whole computations: segments in, report out.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod density;
 mod entered;
 mod examples;
 mod gaps;
