@@ -35,6 +35,7 @@ mod serial_names;
 mod template;
 mod together;
 mod watch;
+mod word_flag;
 
 pub use address::{AddressBase, modicon_text, register_address};
 use document::Document;
@@ -53,12 +54,13 @@ pub use register::RegisterSpec;
 pub use rules::{DirectionRule, FrozenRule, PointRules};
 pub use serial_names::{NamedPort, SerialNames};
 pub use template::{
-    Barrier, FactoryLine, ModelLayout, PlacedModel, Register, StatusFlag, StatusWord, Template,
-    TemplateLimits, TemplatePoint, default_points, template_beside, template_identity,
-    template_points, template_settings,
+    Barrier, FactoryLine, ModelLayout, PlacedModel, Register, StatusWord, Template, TemplateLimits,
+    TemplatePoint, default_points, template_beside, template_identity, template_points,
+    template_settings,
 };
 pub use together::groups as read_together;
-pub use watch::{DeviceWatch, WatchedRegister, WatchedWord, WordFlag, is_expected};
+pub use watch::{DeviceWatch, WatchedRegister, WatchedWord, is_expected};
+pub use word_flag::WordFlag;
 
 /// The whole configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -31,6 +31,9 @@ use tokio::net::TcpListener;
 #[serde(deny_unknown_fields)]
 struct Image {
     expected: BTreeMap<String, String>,
+    /// What the status words say, in the words of their flags.
+    #[serde(default)]
+    raised: BTreeMap<String, Vec<String>>,
     registers: Vec<Words>,
 }
 
@@ -227,6 +230,26 @@ fn every_register_image_decodes_to_the_values_expected() {
             let exponent = exponent(register, &registers, &image);
             assert_eq!(&decoded(register, &words, exponent), expected, "{place}");
         }
+    }
+}
+
+#[test]
+fn every_status_word_of_an_image_raises_the_flags_expected() {
+    for template in all() {
+        let image = Image::of(&template.name);
+        let mut said = BTreeMap::new();
+        for status in &template.status {
+            let spec = &status.register.spec;
+            let words = image.words(spec);
+            let words = words.unwrap_or_else(|| {
+                panic!("{}.image.toml: {} is not in it", template.name, spec.name)
+            });
+            let word = spec.format.raw(&words).unwrap().cast_unsigned();
+            let raised = status.flags.iter().filter(|flag| flag.is_raised(word));
+            let means = raised.map(|flag| flag.means.clone()).collect();
+            said.insert(spec.name.clone(), means);
+        }
+        assert_eq!(said, image.raised, "{}.image.toml: raised", template.name);
     }
 }
 
@@ -536,6 +559,7 @@ async fn a_device_without_a_map_and_a_line_without_a_device_are_told_apart() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let host = listener.local_addr().unwrap().to_string();
     let empty = Image {
+        raised: BTreeMap::new(),
         expected: BTreeMap::new(),
         registers: Vec::new(),
     };

@@ -21,6 +21,7 @@ use super::address::AddressBase;
 use super::problem::Problems;
 use super::reader::{Reader, Section};
 use super::register::{self, Defaults, Quantity, RegisterSpec, TABLES};
+use super::word_flag::{self as flag, WordFlag};
 use super::{ConfigError, order, point};
 
 pub(super) mod model;
@@ -131,18 +132,7 @@ pub struct StatusWord {
     /// Where it is.
     pub register: Register,
     /// What its bits mean.
-    pub flags: Vec<StatusFlag>,
-}
-
-/// Some bits of a status word.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StatusFlag {
-    /// The bits: the flag is raised when one of them is set.
-    pub mask: u64,
-    /// In words.
-    pub means: String,
-    /// The quality that the device's values get; `None`: it is shown only.
-    pub quality: Option<&'static str>,
+    pub flags: Vec<WordFlag>,
 }
 
 /// Registers, or bits, that no request may touch, the last included.
@@ -155,12 +145,6 @@ pub struct Barrier {
     /// The last, PDU address.
     pub to: u16,
 }
-
-/// Qualities a status flag may give.
-const QUALITIES: [(&str, &str); 2] = [
-    ("device_fault", "device_fault"),
-    ("maintenance", "maintenance"),
-];
 
 impl Template {
     /// Reads and checks a file.
@@ -495,33 +479,12 @@ fn unique(section: &Section<'_, '_>, register: Option<&Register>, names: &mut Ve
 
 fn status(section: &Section<'_, '_>, defaults: Defaults) -> Option<StatusWord> {
     let register = described(section, defaults);
-    let flags: Vec<_> = section
-        .sections("flag")
-        .into_iter()
-        .map(|below| flag(&below))
-        .collect();
-    if flags.is_empty() && !section.has("flag") {
-        section.missing("flag", "add [[status.flag]] with mask, means and quality");
-    }
+    let spec = register.as_ref().map(|register| &register.spec);
+    let flags = flag::of_word(section, spec);
     section.finish();
     Some(StatusWord {
         register: register?,
-        flags: flags.into_iter().collect::<Option<_>>()?,
-    })
-}
-
-fn flag(section: &Section<'_, '_>) -> Option<StatusFlag> {
-    if !section.has("mask") {
-        section.missing("mask", "write the bits, e.g. mask = 0x0001");
-    }
-    let mask = section.number("mask", 1..=i128::from(u64::MAX));
-    let means = section.required_text("means", "say in words what the bit means");
-    let quality = section.choice("quality", "a quality", &QUALITIES);
-    section.finish();
-    Some(StatusFlag {
-        mask: mask?,
-        means: means?.into_inner(),
-        quality: quality.map(Spanned::into_inner),
+        flags: flags?,
     })
 }
 

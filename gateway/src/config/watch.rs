@@ -24,14 +24,13 @@ use std::collections::HashSet;
 
 use evidence::control::DeviceRole;
 use evidence::decimal::Decimal;
-use evidence::quality::Quality;
-use evidence::value::Kind;
 use toml::Spanned;
 
 use super::problem::not_one_of;
 use super::reader::{IntegerOrText, Section};
 use super::register::{self, Defaults, Quantity, RegisterSpec};
 use super::template::{PlacedModel, Register, StatusWord, Template, model};
+use super::word_flag::{self, WordFlag};
 
 /// What is watched of one device.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -63,29 +62,6 @@ pub struct WatchedWord {
     /// The points it speaks of; empty: all of the device.
     pub points: Vec<String>,
 }
-
-/// Some bits of a status word.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WordFlag {
-    /// The bits.
-    pub mask: u64,
-    /// Raised when the bits are exactly this; without it, when one of them is set.
-    pub equals: Option<u64>,
-    /// In words.
-    pub means: String,
-    /// What the values get; `None`: it is shown only.
-    pub quality: Option<Quality>,
-}
-
-/// What a status word may say of the values.
-const QUALITIES: [(&str, Quality); 6] = [
-    ("device_fault", Quality::DEVICE_FAULT),
-    ("maintenance", Quality::MAINTENANCE),
-    ("settling", Quality::SETTLING),
-    ("out_of_range", Quality::OUT_OF_RANGE),
-    ("frozen", Quality::FROZEN),
-    ("reversed", Quality::REVERSED),
-];
 
 impl DeviceWatch {
     /// What a template watches, with the models that stand in the device.
@@ -167,30 +143,10 @@ impl DeviceWatch {
 
 impl WatchedWord {
     fn of_template(word: &StatusWord) -> Self {
-        let flags = word.flags.iter().map(|flag| WordFlag {
-            mask: flag.mask,
-            equals: None,
-            means: flag.means.clone(),
-            quality: flag.quality.and_then(|name| {
-                let known = QUALITIES.iter().find(|(known, _)| *known == name);
-                known.map(|(_, quality)| *quality)
-            }),
-        });
         Self {
             register: word.register.spec.clone(),
-            flags: flags.collect(),
+            flags: word.flags.clone(),
             points: Vec::new(),
-        }
-    }
-}
-
-impl WordFlag {
-    /// Whether the word raises it.
-    #[must_use]
-    pub const fn is_raised(&self, word: u64) -> bool {
-        match self.equals {
-            None => word & self.mask != 0,
-            Some(equals) => word & self.mask == equals,
         }
     }
 }
@@ -339,16 +295,6 @@ fn status(
     names: &mut HashSet<String>,
 ) -> Option<WatchedWord> {
     let register = register::register(section, defaults);
-    if let Some(text) = register
-        .as_ref()
-        .filter(|register| register.format.kind == Kind::Text)
-    {
-        let text = format!(
-            "`{}` is a text; a status word is a number of bits",
-            text.name
-        );
-        section.report(&section.place("type"), "type", text);
-    }
     let mut points = Vec::new();
     for point in section.texts("points") {
         if !known.is_some_and(|known| known.contains(&point.get_ref().as_str())) {
@@ -358,44 +304,14 @@ fn status(
         }
         points.push(point.into_inner());
     }
-    let flags: Vec<_> = section
-        .sections("flag")
-        .into_iter()
-        .map(|below| flag(&below))
-        .collect();
-    if flags.is_empty() && !section.has("flag") {
-        section.missing("flag", "add a [[status.flag]] with mask, means and quality");
-    }
+    let flags = word_flag::of_word(section, register.as_ref());
     section.finish();
     let register = register?;
     unique(section, names, &register.name);
     Some(WatchedWord {
         register,
-        flags: flags.into_iter().collect::<Option<_>>()?,
+        flags: flags?,
         points,
-    })
-}
-
-fn flag(section: &Section<'_, '_>) -> Option<WordFlag> {
-    if !section.has("mask") {
-        section.missing("mask", "write the bits, e.g. mask = 0x0001");
-    }
-    let mask: Option<u64> = section.number("mask", 1..=i128::from(u64::MAX));
-    let equals: Option<u64> = section.number("equals", 0..=i128::from(u64::MAX));
-    if let (Some(mask), Some(equals)) = (mask, equals)
-        && equals & !mask != 0
-    {
-        let text = format!("{equals:#x} has bits outside of mask {mask:#x}: it can never be");
-        section.report(&section.place("equals"), "equals", text);
-    }
-    let means = section.required_text("means", "say in words what the bits mean");
-    let quality = section.choice("quality", "a quality", &QUALITIES);
-    section.finish();
-    Some(WordFlag {
-        mask: mask?,
-        equals,
-        means: means?.into_inner(),
-        quality: quality.map(Spanned::into_inner),
     })
 }
 

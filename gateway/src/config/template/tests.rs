@@ -1,5 +1,7 @@
 use super::Template;
+use crate::config::DeviceWatch;
 use evidence::measurement::Table;
+use evidence::quality::Quality;
 use evidence::value::Order;
 use proptest::prelude::{prop_assert, proptest};
 
@@ -43,6 +45,24 @@ fn registers_take_table_and_order_from_the_head_and_may_state_their_own() {
         evidence::hash::sha256(SMALL.as_bytes()),
         "what is sealed is the hash of the file as it is"
     );
+}
+
+#[test]
+fn a_status_flag_is_all_that_a_configuration_can_say_of_one() {
+    let all = SMALL.replacen(
+        "mask = 0x10\nmeans = \"broken\"\nquality = \"device_fault\"",
+        "mask = 0x3\nequals = 2\nmeans = \"warming up\"\nquality = \"settling\"",
+        1,
+    );
+    let template = Template::parse("t.toml", &all).unwrap();
+    let flag = &template.status[0].flags[0];
+    assert_eq!(
+        (flag.equals, flag.quality),
+        (Some(2), Some(Quality::SETTLING))
+    );
+    assert!(flag.is_raised(0x6) && !flag.is_raised(0x7));
+    let watched = DeviceWatch::of_template(&template, &[]);
+    assert_eq!(watched.statuses[0].flags, template.status[0].flags);
 }
 
 #[test]
@@ -97,6 +117,16 @@ fn every_mistake_comes_with_file_line_key_and_remedy() {
             "mask = 0x10",
             "mask = 0",
             "status.flag.mask: 0 is outside 1 to",
+        ),
+        (
+            "mask = 0x10",
+            "mask = 0x10000",
+            "status.flag.mask: 0x10000 has bits that the register, of 16 bits, does not have",
+        ),
+        (
+            "address = 9\ntype = \"u16\"",
+            "address = 9\ntype = \"f32\"",
+            "status.type: `state` is of type f32; a status word is a number of bits",
         ),
         (
             "to = 29",
