@@ -60,7 +60,7 @@ pub use template::{
 };
 pub use together::groups as read_together;
 pub use watch::{DeviceWatch, WatchedRegister, WatchedWord, is_expected};
-pub use word_flag::WordFlag;
+pub use word_flag::{WordFlag, bits_of};
 
 /// The whole configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]

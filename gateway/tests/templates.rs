@@ -13,7 +13,7 @@ use evidence::quality::Quality;
 use evidence::value::{Decoder, Kind};
 use gateway::cli;
 use gateway::config::{
-    GatewayConfig, PlacedModel, RegisterSpec as Register, Template, default_points,
+    GatewayConfig, PlacedModel, RegisterSpec as Register, Template, bits_of, default_points,
     template_identity, template_points, template_settings,
 };
 use gateway::notify::Notifier;
@@ -244,7 +244,7 @@ fn every_status_word_of_an_image_raises_the_flags_expected() {
             let words = words.unwrap_or_else(|| {
                 panic!("{}.image.toml: {} is not in it", template.name, spec.name)
             });
-            let word = spec.format.raw(&words).unwrap().cast_unsigned();
+            let word = bits_of(spec.format.kind, spec.format.raw(&words).unwrap());
             let raised = status.flags.iter().filter(|flag| flag.is_raised(word));
             let means = raised.map(|flag| flag.means.clone()).collect();
             said.insert(spec.name.clone(), means);

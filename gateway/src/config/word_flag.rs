@@ -72,6 +72,22 @@ pub(super) fn of_word(
     flags.into_iter().collect()
 }
 
+/// The bits that flags speak of. A column holds the whole register, also where the type is one bit or a
+/// field of bits of it.
+#[must_use]
+pub fn bits_of(kind: Kind, column: i64) -> u64 {
+    let bits = column.cast_unsigned();
+    match kind {
+        Kind::Bit(bit) => bits.checked_shr(u32::from(bit)).unwrap_or(0) & 1,
+        Kind::Bits { low, high } => {
+            let width = u32::from(high.saturating_sub(low)) + 1;
+            let mask = 1_u64.checked_shl(width).map_or(u64::MAX, |end| end - 1);
+            bits.checked_shr(u32::from(low)).unwrap_or(0) & mask
+        }
+        _ => bits,
+    }
+}
+
 /// How many bits the word has; `None` where its value is no set of bits.
 fn width(register: &RegisterSpec) -> Option<u32> {
     match register.format.kind {

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::device::{DeviceReader, Stop};
 use super::outcome::{Absence, Outcome};
 use super::register_map::{RegisterMap, Value};
-use crate::config::{DeviceWatch, RegisterSpec, WatchedWord};
+use crate::config::{DeviceWatch, RegisterSpec, WatchedWord, bits_of};
 use crate::plan::{Limits, Span};
 use crate::sample::SampleValue;
 use crate::watch::{Flags, Gate, reading_of, refused};
@@ -127,7 +127,7 @@ impl Watching {
         for (status, outcome) in self.statuses.iter_mut().zip(words) {
             let points = &status.points;
             let word = match &outcome.result {
-                Ok(SampleValue::Int(raw)) => raw.cast_unsigned(),
+                Ok(SampleValue::Int(raw)) => bits_of(status.word.register.format.kind, *raw),
                 Ok(_) => continue, // texts are refused where status words are read from the file
                 Err(absence) => {
                     // Whether the device reports a fault is unknown.
