@@ -106,6 +106,15 @@ impl Watch {
         self.decoder.scale_from()
     }
 
+    /// The number a sample holds, whatever speaks against it; `exponent` is that of its scale factor.
+    #[must_use]
+    pub fn number(&self, sample: &PointSample, exponent: Option<i64>) -> Option<i64> {
+        match sample.value {
+            SampleValue::Int(raw) => self.decoder.value_with(raw, |_factor| exponent).ok(),
+            _ => None,
+        }
+    }
+
     /// The value of a sample that nothing speaks against, after its check.
     #[must_use]
     pub fn good_value(&self, sample: &PointSample) -> Option<i64> {
@@ -465,33 +474,33 @@ mod tests {
         let mut frozen = Frozen::new(&rule, 1_000, find);
         assert_eq!(frozen.companion(), Some(1));
         let mut at_ms = 0;
-        let mut stand = |frozen: &mut Frozen, raw: i64, power: &SampleValue, seconds: u64| {
+        let mut stand = |frozen: &mut Frozen, raw: i64, power: Option<i64>, seconds: u64| {
             let mut flagged = 0;
             for _ in 0..seconds {
                 at_ms += 1_000;
                 let mut sample = PointSample::good(0, raw);
-                frozen.check(&mut sample, Some(power), at_ms);
+                frozen.check(&mut sample, power, at_ms);
                 flagged += u64::from(!sample.is_good());
             }
             flagged
         };
-        let (working, idle) = (SampleValue::Int(51), SampleValue::Int(50));
-        assert_eq!(stand(&mut frozen, 7, &idle, 1_000), 0);
-        assert_eq!(stand(&mut frozen, 7, &SampleValue::Absent, 1_000), 0);
-        assert_eq!(stand(&mut frozen, 7, &working, 29), 0);
+        let (working, idle) = (Some(51), Some(50));
+        assert_eq!(stand(&mut frozen, 7, idle, 1_000), 0);
+        assert_eq!(stand(&mut frozen, 7, None, 1_000), 0);
+        assert_eq!(stand(&mut frozen, 7, working, 29), 0);
         assert_eq!(
-            stand(&mut frozen, 7, &working, 5),
+            stand(&mut frozen, 7, working, 5),
             5,
             "from the 30th second on"
         );
-        assert_eq!(stand(&mut frozen, 8, &working, 1), 0, "it moved");
+        assert_eq!(stand(&mut frozen, 8, working, 1), 0, "it moved");
         let alone = FrozenRule {
             after_s: 30,
             while_above: None,
         };
         let mut frozen = Frozen::new(&alone, 1_000, |_| None);
-        assert_eq!(stand(&mut frozen, 8, &idle, 30), 0);
-        assert_eq!(stand(&mut frozen, 8, &idle, 1), 1);
+        assert_eq!(stand(&mut frozen, 8, idle, 30), 0);
+        assert_eq!(stand(&mut frozen, 8, idle, 1), 1);
         // A night without answers is no standing still.
         let mut sample = PointSample::good(0, 9);
         frozen.check(&mut sample, None, 10_000_000);

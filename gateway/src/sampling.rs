@@ -403,14 +403,17 @@ impl PolledStream {
                 .ok()
         };
         for (point, frozen) in &mut self.frozen {
-            let companion = frozen
-                .companion()
-                .and_then(|companion| place(samples, companion))
-                .and_then(|place| samples.get(place))
-                .map(|sample| sample.value.clone());
+            let companion = frozen.companion().and_then(|companion| {
+                let watch = self.watches.get(&companion)?;
+                let exponent = watch.scale_from().and_then(|factor| {
+                    let sample = samples.get(place(samples, factor)?)?;
+                    self.watches.get(&factor)?.good_value(sample)
+                });
+                watch.number(samples.get(place(samples, companion)?)?, exponent)
+            });
             let sample = place(samples, *point).and_then(|place| samples.get_mut(place));
             if let Some(sample) = sample {
-                frozen.check(sample, companion.as_ref(), at_ms);
+                frozen.check(sample, companion, at_ms);
             }
         }
     }

@@ -239,6 +239,91 @@ async fn a_status_word_flags_the_points_it_speaks_of_in_the_same_tick() {
 }
 
 #[tokio::test]
+async fn a_flag_of_a_field_of_bits_is_looked_for_in_that_field() {
+    let meter = Settable::start().await;
+    let text = format!(
+        "[gateway]\norigin = \"example.com/gw/1\"\ndata_dir = \"/nowhere\"\n[[modbus]]\nname = \"m1\"\n\
+         host = \"127.0.0.1\"\nport = {}\naddress_base = \"pdu\"\ntimeout_ms = 20000\n[[modbus.point]]\n\
+         name = \"power\"\ntable = \"holding\"\naddress = 12\ntype = \"u16\"\ndecimals = 0\nunit = \"kW\"\n\
+         kind = \"instant\"\n[[modbus.status]]\nname = \"failure\"\ntable = \"holding\"\naddress = {STATUS}\n\
+         type = \"bit3\"\n[[modbus.status.flag]]\nmask = 1\nmeans = \"sensor failure\"\nquality = \"device_fault\"\n\
+         [[modbus.status]]\nname = \"state\"\ntable = \"holding\"\naddress = {STATUS}\ntype = \"bits8-9\"\n\
+         [[modbus.status.flag]]\nmask = 3\nequals = 2\nmeans = \"starting\"\nquality = \"settling\"\n",
+        meter.port
+    );
+    let config = GatewayConfig::parse("gateway.toml", &text).unwrap();
+    let mut stream = sampling::start(&config, &SystemRandom::new())
+        .pop()
+        .unwrap();
+    for (tick, word, expected) in [
+        (1, 0x0000, vec![]),
+        (2, 0x0008, vec![Quality::DEVICE_FAULT]),
+        (3, 0x0001, vec![]),
+        (4, 0x0200, vec![Quality::SETTLING]),
+        (5, 0x0300, vec![]),
+        (6, 0x0208, vec![Quality::DEVICE_FAULT, Quality::SETTLING]),
+    ] {
+        meter.put(STATUS, word);
+        let samples = stream.poll(tick, Instant::now() + PATIENCE).await.samples;
+        let mut found: Vec<Quality> = samples[0]
+            .qualities
+            .iter()
+            .map(|(found, _)| *found)
+            .collect();
+        found.sort();
+        assert_eq!(found, expected, "{word:#06x}");
+    }
+}
+
+#[tokio::test]
+async fn a_register_stands_still_beside_a_power_that_has_a_scale_factor() {
+    let meter = Settable::start().await;
+    let point = |name: &str, address: u16, more: &str| {
+        format!(
+            "[[modbus.point]]\nname = \"{name}\"\ntable = \"holding\"\naddress = {address}\ntype = \"i16\"\n{more}\n"
+        )
+    };
+    let text = format!(
+        "[gateway]\norigin = \"example.com/gw/1\"\ndata_dir = \"/nowhere\"\n[[modbus]]\nname = \"m1\"\n\
+         host = \"127.0.0.1\"\nport = {}\naddress_base = \"pdu\"\ntimeout_ms = 20000\n{}{}{}",
+        meter.port,
+        point(
+            "energy",
+            10,
+            "decimals = 0\nunit = \"kWh\"\nkind = \"register\"\nfrozen_after_s = 10\n\
+             frozen_while = \"power\"\nfrozen_above = \"50\""
+        ),
+        point(
+            "power",
+            11,
+            "decimals = 1\nunit = \"W\"\nkind = \"instant\"\nscale_from = \"factor\""
+        ),
+        point(
+            "factor",
+            12,
+            "decimals = 0\nunit = \"1\"\nkind = \"instant\""
+        ),
+    );
+    let config =
+        GatewayConfig::parse("gateway.toml", &text).unwrap_or_else(|problems| panic!("{problems}"));
+    let mut stream = sampling::start(&config, &SystemRandom::new())
+        .pop()
+        .unwrap();
+    meter.put(10, 7);
+    // 5.1 W, then 51 W: only the factor tells.
+    let mut frozen = Vec::new();
+    for tick in 1..=30 {
+        meter.put(11, 51);
+        meter.put(12, if tick <= 15 { u16::MAX } else { 0 });
+        let samples = stream.poll(tick, Instant::now() + PATIENCE).await.samples;
+        if !samples[0].is_good() {
+            frozen.push(tick);
+        }
+    }
+    assert_eq!(frozen, (25..=30).collect::<Vec<u64>>());
+}
+
+#[tokio::test]
 async fn what_the_site_expects_is_compared_with_the_first_answer() {
     let meter = Settable::start().await;
     let mut site = Site::new(meter, 20_000, "serial = \"9\"");

@@ -2,7 +2,6 @@
 
 use evidence::measurement::Point;
 use evidence::quality::Quality;
-use evidence::value::Decoder;
 
 use crate::config::FrozenRule;
 use crate::sample::{PointSample, SampleValue};
@@ -22,7 +21,6 @@ pub struct Frozen {
 #[derive(Debug, Clone)]
 struct Companion {
     index: u16,
-    decoder: Decoder,
     above: i64,
 }
 
@@ -38,7 +36,6 @@ impl Frozen {
             let (index, companion) = point(name)?;
             Some(Companion {
                 index,
-                decoder: Decoder::new(companion),
                 above: above.on_grid(companion.decimals)?,
             })
         });
@@ -57,9 +54,9 @@ impl Frozen {
         self.companion.as_ref().map(|companion| companion.index)
     }
 
-    /// Flags the sample if the value has not moved for too long. `companion` is the other point's
-    /// sample of the same tick.
-    pub fn check(&mut self, sample: &mut PointSample, companion: Option<&SampleValue>, at_ms: u64) {
+    /// Flags the sample if the value has not moved for too long. `companion` is the other point's value
+    /// in the same tick, on its grid, if it has one.
+    pub fn check(&mut self, sample: &mut PointSample, companion: Option<i64>, at_ms: u64) {
         let SampleValue::Int(raw) = sample.value else {
             return;
         };
@@ -77,16 +74,10 @@ impl Frozen {
         }
     }
 
-    fn should_move(&self, beside: Option<&SampleValue>) -> bool {
+    fn should_move(&self, beside: Option<i64>) -> bool {
         let Some(companion) = &self.companion else {
             return true;
         };
-        match beside {
-            Some(&SampleValue::Int(raw)) => companion
-                .decoder
-                .value(raw)
-                .is_ok_and(|value| value > companion.above),
-            _ => false,
-        }
+        beside.is_some_and(|value| value > companion.above)
     }
 }
