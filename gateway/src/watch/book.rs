@@ -51,6 +51,8 @@ pub struct Book {
     known: BTreeMap<String, Known>,
     /// Statements below this index are in `known`.
     upto: u64,
+    /// Some of them are not: they were lost, and nobody knows of which device they spoke.
+    lost: bool,
     /// The same of the copy on disk.
     kept_upto: Option<u64>,
     /// The rules of this configuration that are not in the measurement table, in words.
@@ -71,6 +73,9 @@ pub struct Waiting {
 #[derive(Serialize, Deserialize)]
 struct Stored {
     upto: u64,
+    /// Statements were lost: a device that is not among `devices` is no new one.
+    #[serde(default)]
+    lost: bool,
     /// The hash of the rules that were sealed last.
     #[serde(default)]
     rules: Option<String>,
@@ -106,6 +111,7 @@ impl Book {
             gates: Vec::new(),
             known: BTreeMap::new(),
             upto: 0,
+            lost: false,
             kept_upto: None,
             rules: rules::lines(config),
             rules_sealed: None,
@@ -119,13 +125,9 @@ impl Book {
             }
             None => {}
         }
-        let whole = book.read_log(reader).await?;
+        book.read_log(reader).await?;
         for device in &config.modbus {
-            let known = book.known.get(&device.name).cloned();
-            let known = known.unwrap_or_else(|| Known {
-                doubted: !whole,
-                ..Known::default()
-            });
+            let known = book.of(&device.name).clone();
             book.gates
                 .push(Arc::new(Gate::new(&device.name, &device.watch, known)));
         }
@@ -215,15 +217,26 @@ impl Book {
     fn apply(&mut self, statement: &DeviceStatement, index: u64) {
         self.upto = self.upto.max(index + 1);
         if let Some((event, readings)) = &statement.event {
-            let known = self.known.entry(statement.device.clone()).or_default();
-            known.apply(event, readings);
+            self.of(&statement.device).apply(event, readings);
         }
+    }
+
+    /// What is known of a device. Where statements were lost, one that nothing is known of is in doubt, and
+    /// stays so over restarts.
+    fn of(&mut self, device: &str) -> &mut Known {
+        let doubted = self.lost;
+        let entry = self.known.entry(device.to_owned());
+        entry.or_insert_with(|| Known {
+            doubted,
+            ..Known::default()
+        })
     }
 
     /// Writes the copy. The log has it all, so a failure costs time at the next start and nothing else.
     fn keep(&mut self) {
         let stored = Stored {
             upto: self.upto,
+            lost: self.lost,
             rules: self.rules_sealed.clone(),
             devices: self
                 .known
@@ -249,7 +262,7 @@ impl Book {
     }
 
     fn take_copy(&mut self, stored: Stored) {
-        self.upto = stored.upto;
+        (self.upto, self.lost) = (stored.upto, stored.lost);
         self.kept_upto = Some(stored.upto);
         self.rules_sealed = stored.rules;
         self.known = stored
@@ -259,8 +272,8 @@ impl Book {
             .collect();
     }
 
-    /// Takes the statements from `upto` on; `false` when the log does not reach back that far.
-    async fn read_log(&mut self, mut reader: LogReader) -> Result<bool, BookError> {
+    /// Takes the statements from `upto` on, and notes if the log does not reach back that far.
+    async fn read_log(&mut self, mut reader: LogReader) -> Result<(), BookError> {
         let (first, end) = reader.bounds();
         let mut next = end.checked_sub(1);
         let mut found: Vec<(u64, DeviceStatement)> = Vec::new();
@@ -300,6 +313,7 @@ impl Book {
             }
             next = signed.entry.control.map(|(index, _leaf)| index);
         }
+        self.lost |= !whole;
         for (index, statement) in found.iter().rev() {
             self.apply(statement, *index);
         }
@@ -313,7 +327,7 @@ impl Book {
                  their values are flagged until each device is confirmed"
             );
         }
-        Ok(whole)
+        Ok(())
     }
 }
 
@@ -335,6 +349,11 @@ impl Listener for Book {
         if !gate.known().is(readings) {
             return Some(format!(
                 "{device} says something else by now; look at `fieldseal-gateway status` and confirm again"
+            ));
+        }
+        if gate.unsealed().is_some() {
+            return Some(format!(
+                "what {device} said last is not in the log yet; ask again in a moment"
             ));
         }
         let contradictions = gate.contradictions();

@@ -23,7 +23,9 @@ impl Known {
     pub fn news(&self, readings: &[DeviceReading]) -> Option<DeviceEvent> {
         let differs = |role| {
             readings.iter().any(|now| {
-                let before = find(&self.seen, now);
+                // A register that was not watched for a while is compared with what it was before: the
+                // device may have been exchanged meanwhile.
+                let before = find(&self.seen, now).or_else(|| find(&self.accepted, now));
                 now.role == role && before.is_some_and(|before| !same(before, now))
             })
         };
@@ -184,6 +186,23 @@ pub(super) mod tests {
         more.pop();
         more.push(reading(DeviceRole::Setting, "wiring", 2));
         assert_eq!(read(&mut known, &more), Some(DeviceEvent::Changed));
+    }
+
+    #[test]
+    fn a_register_that_was_not_watched_for_a_while_is_compared_with_what_it_was() {
+        let mut known = Known::default();
+        read(&mut known, &meter(1, 100));
+        let ratio = [meter(1, 100)[1].clone()];
+        assert_eq!(read(&mut known, &ratio), Some(DeviceEvent::Seen));
+        let mut same = known.clone();
+        assert_eq!(read(&mut same, &meter(1, 100)), Some(DeviceEvent::Seen));
+        assert!(!same.waits());
+        // Exchanged while the serial number was left out of the configuration.
+        assert_eq!(
+            read(&mut known, &meter(2, 100)),
+            Some(DeviceEvent::Exchanged)
+        );
+        assert!(known.exchanged);
     }
 
     #[test]

@@ -230,4 +230,21 @@ async fn where_the_log_no_longer_reaches_back_a_person_has_to_confirm() {
             .text
             .contains("what was known of it is lost")
     );
+    // What is read of it from now on tells nothing about before, and neither does a restart.
+    let mut recorder = site.start().await;
+    let mut running = book(&site).await;
+    assert!(flags(&running, 7).unchecked);
+    running.settle(&mut recorder).await.unwrap();
+    recorder.close().await.unwrap();
+    let restarted = book(&site).await;
+    assert!(flags(&restarted, 7).unchecked, "a restart clears nothing");
+    assert!(restarted.waiting()[0].text.contains("is lost"));
+    let mut recorder = site.start().await;
+    let mut running = book(&site).await;
+    let inbox = Inbox::new(site.dir.path(), &site.faults);
+    let asked = std::pin::pin!(request(of(&site), confirmation(7)));
+    let answer = serve_until(asked, &inbox, &mut recorder, &mut running).await;
+    answer.unwrap().unwrap();
+    recorder.close().await.unwrap();
+    assert_eq!(flags(&book(&site).await, 7), GOOD);
 }
