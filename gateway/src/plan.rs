@@ -75,6 +75,16 @@ impl Limits {
         u32::from(self.gap) * if bits { 16 } else { 1 }
     }
 
+    /// The exception code that a request deserves which the device must not see: 2 where it touches a
+    /// barrier, 3 where it is longer than the device allows.
+    #[must_use]
+    pub fn objection(&self, span: Span) -> Option<u8> {
+        if self.bars(span, span.end()) {
+            return Some(2);
+        }
+        (u32::from(span.count) > self.most(span.is_bits())).then_some(3)
+    }
+
     /// Whether a request from `first` to before `end` would touch a barrier.
     fn bars(&self, first: Span, end: u32) -> bool {
         self.barriers.iter().any(|barrier| {

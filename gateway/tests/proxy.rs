@@ -90,7 +90,10 @@ struct Site {
 
 impl Site {
     fn start(meter: u16, more: &str) -> Self {
-        let mut config = config(meter, more);
+        Self::of(config(meter, "", more))
+    }
+
+    fn of(mut config: GatewayConfig) -> Self {
         // A free port of the system's choice.
         config.proxies[0].listen.set_port(0);
         let field = sampling::open(&config, &SystemRandom::new());
@@ -141,10 +144,10 @@ async fn address(state: &Arc<State>) -> SocketAddr {
     timeout(PATIENCE, listening).await.unwrap()
 }
 
-fn config(meter: u16, more: &str) -> GatewayConfig {
+fn config(meter: u16, device: &str, more: &str) -> GatewayConfig {
     let text = format!(
         "[gateway]\norigin = \"example.com/gw/1\"\ndata_dir = \"/nowhere\"\n\
-         [[modbus]]\nname = \"sdm\"\nhost = \"127.0.0.1\"\nport = {meter}\nunit_id = 7\naddress_base = \"pdu\"\n\
+         [[modbus]]\nname = \"sdm\"\nhost = \"127.0.0.1\"\nport = {meter}\nunit_id = 7\naddress_base = \"pdu\"\n{device}\n\
          [[modbus.point]]\nname = \"a\"\ntable = \"holding\"\naddress = 10\ntype = \"u16\"\ndecimals = 0\nunit = \"1\"\nkind = \"instant\"\n\
          [[modbus.point]]\nname = \"b\"\ntable = \"input\"\naddress = 300\ntype = \"u32\"\ndecimals = 0\nunit = \"1\"\nkind = \"instant\"\n\
          [[proxy]]\nlisten = \"127.0.0.1:1502\"\n{more}\n[[proxy.unit]]\nunit_id = 1\ndevice = \"sdm\"\n"
@@ -243,6 +246,35 @@ async fn what_the_gateway_polls_itself_costs_the_line_nothing() {
     assert_eq!(meter.arrived(), before);
     let status = site.proxy.state().status();
     assert_eq!((status.from_memory, status.from_line), (80, 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_no_request_may_touch_and_what_is_too_long_never_reaches_the_device() {
+    let mut meter = Meter::start();
+    let device =
+        "max_registers = 16\n[[modbus.barrier]]\ntable = \"holding\"\nfrom = 40\nto = 41\n";
+    let mut site = Site::of(config(meter.port, device, "max_age_ms = 0"));
+    let mut stream = TcpStream::connect(site.address().await).await.unwrap();
+    let before = {
+        let polled: &mut sampling::PolledStream = &mut site.field.streams[0];
+        polled.poll(0, Instant::now() + PATIENCE).await;
+        meter.arrived()
+    };
+    for (pdu, code) in [
+        ([3, 0, 40, 0, 1], 2),
+        ([3, 0, 30, 0, 11], 2),
+        ([3, 0, 41, 0, 10], 2),
+        ([3, 0, 0, 0, 17], 3),
+        ([4, 0, 0, 0, 125], 3),
+    ] {
+        let refused = [pdu[0] | 0x80, code];
+        assert_eq!(ask(&mut stream, 1, &pdu).await, refused, "{pdu:?}");
+    }
+    assert_eq!(meter.arrived(), before);
+    // Beside the barrier, and in the other table.
+    for pdu in [[3, 0, 42, 0, 1], [4, 0, 40, 0, 1]] {
+        assert_eq!(ask(&mut stream, 1, &pdu).await, [pdu[0], 2, 0, pdu[2]]);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -391,7 +423,7 @@ async fn there_are_never_more_connections_than_places_nor_strangers_among_them()
 async fn a_port_that_is_taken_is_said_with_its_remedy_and_recording_goes_on() {
     let meter = Meter::start();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let mut config = config(meter.port, "");
+    let mut config = config(meter.port, "", "");
     config.proxies[0].listen = taken.local_addr().unwrap();
     let mut field = sampling::open(&config, &SystemRandom::new());
     let [offers] = offers(&config, &field.lines).try_into().unwrap();

@@ -16,7 +16,7 @@ use crate::modbus::frame::{Answer, Request};
 use crate::modbus::lane::Lane;
 use crate::modbus::listen::heard::Heard;
 use crate::modbus::recent::Recent;
-use crate::plan::Span;
+use crate::plan::{Limits, Span};
 
 /// How long a client waits for a pause of the line before it is told to ask again.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -26,6 +26,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 pub struct Offer {
     /// The device's unit id on its line.
     pub unit: u8,
+    /// What requests to it must respect, whoever asks.
+    pub limits: Limits,
     /// Where its answers come from.
     pub source: Source,
 }
@@ -95,7 +97,10 @@ impl Offer {
                 let words = heard.words(self.unit, span, since);
                 Served::unasked(words.map_or(Answer::Exception(SILENT), Answer::Words))
             }
-            Source::Polled(polled) => polled.read(request, max_age).await,
+            Source::Polled(polled) => match self.limits.objection(span) {
+                Some(code) => Served::unasked(Answer::Exception(code)),
+                None => polled.read(request, max_age).await,
+            },
         }
     }
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use ring::rand::SecureRandom;
 use serde::{Deserialize, Serialize};
 
-use super::{margin, shared_cap, span};
+use super::{limits, margin, shared_cap, span};
 use crate::config::{GatewayConfig, LineConfig, LineMode, ModbusDevice, PointConfig, ProxyConfig};
 use crate::modbus::device::Shared;
 use crate::modbus::lane::Lane;
@@ -147,6 +147,7 @@ fn offer(config: &GatewayConfig, device: &ModbusDevice, line: &Line) -> Option<O
     };
     Some(Offer {
         unit: device.unit_id,
+        limits: limits(device),
         source,
     })
 }
