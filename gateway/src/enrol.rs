@@ -75,13 +75,23 @@ pub enum EnrolError {
 }
 
 /// `fs1.<id>.<secret>.<fingerprint>`, taken apart.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct EnrolmentCode {
     /// Names the code at the collector; 8 hexadecimal digits.
     pub id: String,
     secret: [u8; 16],
     /// SHA-256 of the collector's `SubjectPublicKeyInfo`.
     pub pin: Pin,
+}
+
+/// Without the secret: a code that stands in a message could be used by whoever reads it.
+impl std::fmt::Debug for EnrolmentCode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EnrolmentCode")
+            .field("id", &self.id)
+            .field("pin", &self.pin)
+            .finish_non_exhaustive()
+    }
 }
 
 impl EnrolmentCode {
@@ -371,6 +381,11 @@ mod tests {
         let code = EnrolmentCode::parse(&format!("  {CODE}\n")).unwrap();
         assert_eq!(code.id, "0a1b2c3d");
         assert_eq!(code.pin.0[31], 0x1f);
+        let shown = format!("{code:?}");
+        assert!(
+            shown.contains("0a1b2c3d") && !shown.contains("0, 1, 2, 3, 4"),
+            "{shown}"
+        );
         // Computed with Python's hmac module.
         assert_eq!(
             code.mac(b"entry 0"),
