@@ -194,13 +194,17 @@ impl Format {
     #[must_use]
     #[inline]
     pub fn raw(self, words: &[u16]) -> Option<i64> {
-        if words.is_empty() || words.len() != usize::from(self.words()) {
-            return None;
-        }
         if let ([word], Kind::U16) = (words, self.kind) {
             // Most registers of most devices.
             let swapped = self.order.swaps_bytes();
             return Some(i64::from(if swapped { word.swap_bytes() } else { *word }));
+        }
+        self.raw_joined(words)
+    }
+
+    fn raw_joined(self, words: &[u16]) -> Option<i64> {
+        if words.is_empty() || words.len() != usize::from(self.words()) {
+            return None;
         }
         let word = |word: &u16| {
             if self.order.swaps_bytes() {

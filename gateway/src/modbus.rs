@@ -24,6 +24,7 @@ pub mod link;
 pub mod listen;
 pub mod mbap;
 pub mod outcome;
+pub mod outcomes;
 pub mod recent;
 pub mod recognise;
 pub mod register_map;

@@ -94,7 +94,7 @@ async fn read_device(
             // Even if every value has to be asked for alone.
             let longest = reader.timeout().saturating_mul(requests.saturating_add(1));
             let deadline = Instant::now() + longest.min(Duration::from_secs(120));
-            reader.read(deadline).await
+            reader.read(deadline).await.to_vec()
         }
         Reader::Heard(reader) => reader.read_once(Instant::now() + wait).await,
     };

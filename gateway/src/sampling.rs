@@ -162,7 +162,16 @@ impl Reader {
         }
     }
 
-    /// The values, in the order of [`Reader::read`]'s outcomes.
+    /// What the last [`Reader::read`] gave, one outcome per value.
+    #[must_use]
+    pub fn outcomes(&self) -> &[Outcome] {
+        match self {
+            Self::Polled(reader) => reader.outcomes(),
+            Self::Heard(reader) => reader.outcomes(),
+        }
+    }
+
+    /// The values, in the order of [`Reader::outcomes`].
     #[must_use]
     pub fn values(&self) -> &[Value] {
         match self {
@@ -190,7 +199,7 @@ impl Reader {
     }
 
     /// Reads every value once, by `deadline` at the latest; one outcome per value.
-    pub async fn read(&mut self, deadline: Instant) -> Vec<Outcome> {
+    pub async fn read(&mut self, deadline: Instant) -> &[Outcome] {
         match self {
             Self::Polled(reader) => reader.read(deadline).await,
             Self::Heard(reader) => reader.read(deadline).await,
@@ -358,17 +367,18 @@ impl PolledStream {
         let deadline = deadline
             .checked_sub(margin(self.tick_ms))
             .unwrap_or(deadline);
-        let outcomes = join_all(self.devices.iter_mut().map(|device| device.read(deadline))).await;
+        let reading = self.devices.iter_mut().map(|device| device.read(deadline));
+        // Kept by each device until the next tick.
+        let _outcomes = join_all(reading).await;
         let at_ms = tick.saturating_mul(self.tick_ms);
         let mut samples: Vec<PointSample> = Vec::with_capacity(self.watches.len());
-        let devices = self.devices.iter().zip(&mut self.confirmations);
-        for ((device, confirmations), outcomes) in devices.zip(outcomes) {
+        for (device, confirmations) in self.devices.iter().zip(&mut self.confirmations) {
             let verdict = device.verdict();
             let confirmed =
                 std::mem::replace(confirmations, verdict.confirmations) != verdict.confirmations;
             let clean = verdict.is_clean();
-            for (value, outcome) in device.values().iter().zip(outcomes) {
-                let mut sample = sample(value.point, &outcome);
+            for (value, outcome) in device.values().iter().zip(device.outcomes()) {
+                let mut sample = sample(value.point, outcome);
                 if !clean && sample.value != SampleValue::Absent {
                     verdict
                         .qualities(value.point)

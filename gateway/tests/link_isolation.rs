@@ -97,14 +97,14 @@ async fn a_dead_unit_costs_a_shared_serial_line_at_most_the_stated_bound() {
         let of_dead = dead.read(deadline);
         let of_living = join_all(living.iter_mut().map(|reader| reader.read(deadline)));
         let (of_dead, of_living) = tokio::join!(of_dead, of_living);
-        for outcome in &of_dead {
+        for outcome in of_dead {
             let quality = outcome.result.as_ref().unwrap_err().quality;
             assert!(
                 [Quality::TIMEOUT, Quality::BACKED_OFF].contains(&quality),
                 "{quality}"
             );
         }
-        let outcomes = of_living.iter().flatten();
+        let outcomes = of_living.into_iter().flatten();
         lost += outcomes.filter(|outcome| outcome.result.is_err()).count();
     }
     // 200 ms, the wire time of the longest frames, 50 ms of silence.

@@ -300,11 +300,11 @@ async fn a_hole_in_the_register_map_is_found_once_remembered_and_costs_the_other
     };
     // The tick that finds it out already has every other value: one refusal, then the declared
     // registers by themselves.
-    good(&device.read(Instant::now() + PATIENCE).await);
+    good(device.read(Instant::now() + PATIENCE).await);
     let parts = [(1, 1, 2), (1, 5, 1), (1, 9, 1), (1, 14, 2)];
     assert_eq!(server.requests(), [&[(1, 1, 15)], &parts[..]].concat());
     // From then on: declared registers joined, the hole not asked for.
-    good(&device.read(Instant::now() + PATIENCE).await);
+    good(device.read(Instant::now() + PATIENCE).await);
     assert_eq!(server.requests(), [(1, 1, 2), (1, 9, 1), (1, 14, 2)]);
 }
 
@@ -343,7 +343,7 @@ async fn a_device_that_refuses_long_requests_is_asked_for_shorter_ones_from_then
     let quarters = [(1, 0, 12), (1, 12, 13), (1, 25, 12), (1, 37, 13)];
     for requests in [7, 4, 4] {
         let outcomes = device.read(Instant::now() + PATIENCE).await;
-        assert_eq!(qualities(&outcomes), [Quality::GOOD; 50]);
+        assert_eq!(qualities(outcomes), [Quality::GOOD; 50]);
         let mut seen = server.requests();
         assert_eq!(seen.len(), requests);
         seen.retain(|(_, _, count)| *count <= 20);
@@ -360,7 +360,7 @@ async fn a_refusal_that_does_not_happen_again_costs_a_request_more_and_no_value(
     server.then(&[Act::Exception(3)]);
     for _ in 0..2 {
         let outcomes = device.read(Instant::now() + PATIENCE).await;
-        assert_eq!(qualities(&outcomes), [Quality::GOOD; 3]);
+        assert_eq!(qualities(outcomes), [Quality::GOOD; 3]);
     }
     let parts = [(1, 1, 1), (1, 2, 2)];
     assert_eq!(
@@ -376,11 +376,11 @@ async fn a_refusal_that_does_not_happen_again_costs_a_request_more_and_no_value(
 /// The device falls silent and comes back.
 async fn lose_and_find(server: &Scripted, device: &mut DeviceReader) {
     server.silence(1);
-    let lost = qualities(&device.read(Instant::now() + PATIENCE).await);
+    let lost = qualities(device.read(Instant::now() + PATIENCE).await);
     assert!(lost.contains(&Quality::TIMEOUT), "{lost:?}");
     server.speak(1);
     server.requests();
-    while !qualities(&device.read(Instant::now() + PATIENCE).await).contains(&Quality::GOOD) {
+    while !qualities(device.read(Instant::now() + PATIENCE).await).contains(&Quality::GOOD) {
         tokio::task::yield_now().await;
     }
 }
@@ -393,12 +393,12 @@ async fn a_device_that_returns_and_still_refuses_loses_no_value_by_being_tried()
     let mut device = reader(&link, 1, PATIENCE, &[1, 2, 3]);
     let hole = [Quality::GOOD, Quality::ILLEGAL_ADDRESS, Quality::GOOD];
     let outcomes = device.read(Instant::now() + PATIENCE).await;
-    assert_eq!(qualities(&outcomes), hole);
+    assert_eq!(qualities(outcomes), hole);
     lose_and_find(&server, &mut device).await;
     let tried = [(1, 1, 1), (1, 1, 3), (1, 1, 1), (1, 3, 1)];
     assert_eq!(server.requests(), tried);
     let outcomes = device.read(Instant::now() + PATIENCE).await;
-    assert_eq!(qualities(&outcomes), hole);
+    assert_eq!(qualities(outcomes), hole);
     assert_eq!(
         server.requests(),
         [(1, 1, 1), (1, 3, 1)],
@@ -415,11 +415,11 @@ async fn a_device_that_refuses_everything_while_it_starts_is_read_as_planned_whe
     // 1-3, then 1 and 2-3, then 2 and 3; and 200, which is a group by itself.
     server.then(&[Act::Exception(2); 6]);
     let outcomes = device.read(Instant::now() + PATIENCE).await;
-    assert_eq!(qualities(&outcomes), [Quality::ILLEGAL_ADDRESS; 4]);
+    assert_eq!(qualities(outcomes), [Quality::ILLEGAL_ADDRESS; 4]);
     assert_eq!(server.requests().len(), 6);
     assert_eq!(device.requests().collect::<Vec<_>>(), planned);
     let outcomes = device.read(Instant::now() + PATIENCE).await;
-    assert_eq!(qualities(&outcomes), [Quality::GOOD; 4]);
+    assert_eq!(qualities(outcomes), [Quality::GOOD; 4]);
     assert_eq!(server.requests(), [(1, 1, 3), (1, 200, 1)]);
 }
 
@@ -436,7 +436,7 @@ async fn a_silent_unit_is_backed_off_and_the_others_on_its_link_keep_their_rhyth
         let deadline = Instant::now() + PATIENCE;
         let (of_silent, of_alive) = tokio::join!(silent.read(deadline), alive.read(deadline));
         assert_eq!(
-            qualities(&of_alive),
+            qualities(of_alive),
             [Quality::GOOD; 2],
             "the other unit is not affected"
         );
@@ -449,7 +449,7 @@ async fn a_silent_unit_is_backed_off_and_the_others_on_its_link_keep_their_rhyth
             cost < PATIENCE / 4,
             "half a second, not its own patience: {cost:?}"
         );
-        seen.push(qualities(&of_silent));
+        seen.push(qualities(of_silent));
     }
     let backed_off = vec![Quality::BACKED_OFF; 3];
     let first = vec![Quality::TIMEOUT, Quality::TIMEOUT, Quality::BACKED_OFF];
@@ -462,10 +462,10 @@ async fn a_silent_unit_is_backed_off_and_the_others_on_its_link_keep_their_rhyth
     server.requests();
     loop {
         let outcomes = silent.read(Instant::now() + PATIENCE).await;
-        if qualities(&outcomes) == [Quality::GOOD; 3] {
+        if qualities(outcomes) == [Quality::GOOD; 3] {
             break;
         }
-        assert_eq!(qualities(&outcomes), [Quality::BACKED_OFF; 3]);
+        assert_eq!(qualities(outcomes), [Quality::BACKED_OFF; 3]);
         tokio::task::yield_now().await;
     }
     assert_eq!(server.requests(), [(7, 0, 1), (7, 0, 2), (7, 200, 1)]);
@@ -490,11 +490,11 @@ async fn a_link_that_returns_serves_its_units_even_if_the_one_that_probed_it_is_
     let server = Scripted::start_on(port).await;
     server.silence(7);
     // The silent unit gets the probe, because it asks first.
-    while qualities(&silent.read(Instant::now() + PATIENCE).await) != [Quality::TIMEOUT] {
+    while qualities(silent.read(Instant::now() + PATIENCE).await) != [Quality::TIMEOUT] {
         tokio::task::yield_now().await;
     }
     let outcomes = alive.read(Instant::now() + PATIENCE).await;
-    assert_eq!(qualities(&outcomes), [Quality::GOOD]);
+    assert_eq!(qualities(outcomes), [Quality::GOOD]);
 }
 
 #[tokio::test]
@@ -504,10 +504,10 @@ async fn a_busy_device_keeps_its_connection_and_its_rhythm() {
     let mut device = reader(&link, 1, PATIENCE, &[0, 200]);
     server.then(&[Act::Exception(6)]);
     let outcomes = device.read(Instant::now() + PATIENCE).await;
-    assert_eq!(qualities(&outcomes), [Quality::EXCEPTION, Quality::GOOD]);
+    assert_eq!(qualities(outcomes), [Quality::EXCEPTION, Quality::GOOD]);
     assert_eq!(outcomes[0].result.as_ref().unwrap_err().aux, 6);
     let outcomes = device.read(Instant::now() + PATIENCE).await;
-    assert_eq!(qualities(&outcomes), [Quality::GOOD; 2]);
+    assert_eq!(qualities(outcomes), [Quality::GOOD; 2]);
 }
 
 #[tokio::test]

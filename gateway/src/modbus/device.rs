@@ -16,6 +16,7 @@ use super::frame::{Answer, Request};
 use super::lane::Poller;
 use super::link::{Link, Reply};
 use super::outcome::{Absence, Outcome};
+use super::outcomes::Outcomes;
 use super::recent::Recent;
 use super::recognise::{Verdict, Watching};
 use super::register_map::{RegisterMap, Value};
@@ -38,6 +39,8 @@ pub struct DeviceReader {
     /// It could not be reached at its last tick.
     lost: bool,
     pace: Box<Pace>,
+    /// What the last reading gave, by value of the map; its memory is used again and again.
+    outcomes: Outcomes,
 }
 
 /// How fast a device is, to know whether a request more fits into a tick.
@@ -90,6 +93,7 @@ impl DeviceReader {
             verdict: Verdict::default(),
             lost: false,
             pace: Box::default(),
+            outcomes: Outcomes::default(),
         }
     }
 
@@ -126,10 +130,18 @@ impl DeviceReader {
         self.timeout
     }
 
-    /// The points' values, in the order of [`DeviceReader::read`]'s outcomes.
+    /// The points' values, in the order of [`DeviceReader::outcomes`].
     #[must_use]
     pub fn values(&self) -> &[Value] {
         self.map.values().get(..self.points).unwrap_or_default()
+    }
+
+    /// What the last [`DeviceReader::read`] gave, one outcome per value. Empty before the first, and
+    /// while one that was cancelled has not been repeated.
+    #[must_use]
+    pub fn outcomes(&self) -> &[Outcome] {
+        let outcomes = self.outcomes.as_slice();
+        outcomes.get(..self.points).unwrap_or_default()
     }
 
     /// What the watch says of the values of the last [`DeviceReader::read`].
@@ -153,12 +165,10 @@ impl DeviceReader {
 
     /// Reads every value once, by `deadline` at the latest; one outcome per value. What is watched
     /// of the device is read as well and judged: [`DeviceReader::verdict`].
-    pub async fn read(&mut self, deadline: Instant) -> Vec<Outcome> {
+    pub async fn read(&mut self, deadline: Instant) -> &[Outcome] {
         let poller = self.shared.as_ref().map(|shared| shared.poller.clone());
         let _polling = poller.as_ref().map(|poller| poller.begin(deadline));
-        let mut outcomes: Vec<Option<Outcome>> = Vec::new();
-        outcomes.resize_with(self.map.values().len(), || None);
-        self.sessions = Sessions::None;
+        let mut outcomes = self.begin();
         let read = self.read_into(&mut outcomes, deadline).await;
         // Busy with others until the end of the tick says nothing about the device.
         if let Err(Stop(absence)) = &read
@@ -169,30 +179,35 @@ impl DeviceReader {
                 watching.gate().lost();
             }
         }
-        let mut outcomes = complete(outcomes, read.as_ref().err());
-        let words = outcomes.split_off(self.points.min(outcomes.len()));
+        outcomes.settle(read.as_ref().err().map(|Stop(why)| why));
+        self.outcomes = outcomes;
         let session = self.session();
         if let Some(watching) = &mut self.watching {
-            self.verdict = watching.judge(session, &words);
+            let words = self.outcomes.as_slice().get(self.points..);
+            self.verdict = watching.judge(session, words.unwrap_or_default());
         }
+        self.outcomes()
+    }
+
+    /// As many outcomes as the map has values, of a reading that has asked for nothing yet.
+    fn begin(&mut self) -> Outcomes {
+        self.sessions = Sessions::None;
+        let mut outcomes = std::mem::take(&mut self.outcomes);
+        outcomes.begin(self.map.values().len());
         outcomes
     }
 
     /// Reads every value of the map without asking whether the device may be asked, and says whether
     /// the rest of the tick is lost to it.
-    pub(super) async fn read_all(&mut self, deadline: Instant) -> (Vec<Outcome>, Result<(), Stop>) {
-        let mut outcomes: Vec<Option<Outcome>> = Vec::new();
-        outcomes.resize_with(self.map.values().len(), || None);
-        self.sessions = Sessions::None;
+    pub(super) async fn read_all(&mut self, deadline: Instant) -> (&[Outcome], Result<(), Stop>) {
+        let mut outcomes = self.begin();
         let read = self.read_groups(&mut outcomes, deadline).await;
-        (complete(outcomes, read.as_ref().err()), read)
+        outcomes.settle(read.as_ref().err().map(|Stop(why)| why));
+        self.outcomes = outcomes;
+        (self.outcomes.as_slice(), read)
     }
 
-    async fn read_into(
-        &mut self,
-        outcomes: &mut [Option<Outcome>],
-        deadline: Instant,
-    ) -> Result<(), Stop> {
+    async fn read_into(&mut self, outcomes: &mut Outcomes, deadline: Instant) -> Result<(), Stop> {
         match self.link.permit(self.unit) {
             Permit::Ready => {}
             Permit::Wait => return Err(Stop(Absence::backed_off())),
@@ -231,14 +246,16 @@ impl DeviceReader {
 
     async fn read_groups(
         &mut self,
-        outcomes: &mut [Option<Outcome>],
+        outcomes: &mut Outcomes,
         deadline: Instant,
     ) -> Result<(), Stop> {
         let begun = Instant::now();
         (self.pace.present, self.pace.retried) = (Duration::ZERO, false);
         for group in 0..self.map.group_count() {
             self.read_group(group, begun, deadline, outcomes).await?;
-            self.map.rejoin(group, Instant::now());
+            if self.map.whole(group).is_none() {
+                self.map.rejoin(group, Instant::now());
+            }
         }
         (self.pace.reading, self.pace.longest) = (begun.elapsed(), self.pace.present);
         Ok(())
@@ -251,15 +268,15 @@ impl DeviceReader {
         group: usize,
         begun: Instant,
         deadline: Instant,
-        outcomes: &mut [Option<Outcome>],
+        outcomes: &mut Outcomes,
     ) -> Result<(), Stop> {
         // Nearly always: nothing was ever refused, and nothing is copied.
         let whole = self.map.whole(group).map(|block| block.span);
         if let Some(span) = whole {
             let reply = self.ask(span, deadline, false).await;
-            if let (Ok(Answer::Words(words)), Some(block)) = (&reply.result, self.map.whole(group))
-            {
-                self.decode_all(block, words, reply.round_trip, outcomes);
+            if let Ok(Answer::Words(words)) = &reply.result {
+                let fields = self.map.whole_fields(group).iter().copied();
+                outcomes.decode(fields, words, reply.round_trip);
                 self.map.whole_answered(group);
                 return Ok(());
             }
@@ -294,12 +311,12 @@ impl DeviceReader {
         group: usize,
         whole: &Block,
         deadline: Instant,
-        outcomes: &mut [Option<Outcome>],
+        outcomes: &mut Outcomes,
     ) -> Result<(), Stop> {
         let reply = self.ask(whole.span, deadline, false).await;
         let silent = match &reply.result {
             Ok(Answer::Words(words)) => {
-                self.decode_all(whole, words, reply.round_trip, outcomes);
+                outcomes.decode(self.map.fields_of(whole), words, reply.round_trip);
                 self.map.whole_answered(group);
                 return Ok(());
             }
@@ -322,7 +339,7 @@ impl DeviceReader {
         group: usize,
         mut first: Option<Reply>,
         deadline: Instant,
-        outcomes: &mut [Option<Outcome>],
+        outcomes: &mut Outcomes,
     ) -> Result<(), Stop> {
         let mut blocks = VecDeque::from(self.map.blocks(group));
         while let Some(block) = blocks.pop_front() {
@@ -374,16 +391,11 @@ impl DeviceReader {
     }
 
     /// Turns a reply into outcomes.
-    fn settle(
-        &mut self,
-        block: &Block,
-        reply: Reply,
-        outcomes: &mut [Option<Outcome>],
-    ) -> Result<(), Stop> {
+    fn settle(&mut self, block: &Block, reply: Reply, outcomes: &mut Outcomes) -> Result<(), Stop> {
         let round_trip = reply.round_trip;
         match reply.result {
             Ok(Answer::Words(words)) => {
-                self.decode_all(block, &words, round_trip, outcomes);
+                outcomes.decode(self.map.fields_of(block), &words, round_trip);
                 if let [item] = block.values.as_slice() {
                     self.map.found(*item);
                 }
@@ -426,70 +438,9 @@ impl DeviceReader {
         self.map.values_of(block).count() == 1
     }
 
-    fn set_all(&self, block: &Block, outcomes: &mut [Option<Outcome>], outcome: &Outcome) {
+    fn set_all(&self, block: &Block, outcomes: &mut Outcomes, outcome: &Outcome) {
         for value in self.map.values_of(block) {
-            set(outcomes, value, outcome.clone());
+            outcomes.tell(value, outcome.clone());
         }
     }
-
-    fn decode_all(
-        &self,
-        block: &Block,
-        words: &[u16],
-        round_trip: Duration,
-        outcomes: &mut [Option<Outcome>],
-    ) {
-        for value in self.map.values_of(block) {
-            set(
-                outcomes,
-                value,
-                self.decode(block, value, words, round_trip),
-            );
-        }
-    }
-
-    #[inline]
-    fn decode(&self, block: &Block, value: usize, words: &[u16], round_trip: Duration) -> Outcome {
-        let decoded = self.map.values().get(value).and_then(|value| {
-            let first = usize::from(value.span.address.checked_sub(block.span.address)?);
-            let words = words.get(first..first + usize::from(value.span.count))?;
-            value.sample(words)
-        });
-        match decoded {
-            Some(decoded) => Outcome {
-                result: Ok(decoded),
-                round_trip,
-            },
-            // Cannot happen: an answer has as many words as its block, and a format as many as its span.
-            None => Outcome::absent(
-                Quality::DROPPED,
-                0,
-                "the words do not fit the type",
-                round_trip,
-            ),
-        }
-    }
-}
-
-#[inline]
-fn set(outcomes: &mut [Option<Outcome>], value: usize, outcome: Outcome) {
-    if let Some(slot) = outcomes.get_mut(value) {
-        *slot = Some(outcome);
-    }
-}
-
-/// What was not asked for has the reason that stopped the reading.
-fn complete(outcomes: Vec<Option<Outcome>>, stopped: Option<&Stop>) -> Vec<Outcome> {
-    let unasked = || match stopped {
-        Some(Stop(absence)) => Outcome {
-            result: Err(absence.clone()),
-            round_trip: Duration::ZERO,
-        },
-        // Cannot happen: who was not stopped has asked for every value.
-        None => Outcome::absent(Quality::NOT_POLLED, 0, "not asked", Duration::ZERO),
-    };
-    let outcomes = outcomes.into_iter();
-    outcomes
-        .map(|outcome| outcome.unwrap_or_else(unasked))
-        .collect()
 }

@@ -183,7 +183,7 @@ impl Watching {
         let now = Instant::now();
         let mut readings = Vec::new();
         let mut trouble: Option<String> = None;
-        for ((role, register), outcome) in self.registers.iter().zip(&outcomes) {
+        for ((role, register), outcome) in self.registers.iter().zip(outcomes) {
             match &outcome.result {
                 Ok(value) => readings.push(reading_of(*role, register, value)),
                 Err(absence) => match refusal(absence) {

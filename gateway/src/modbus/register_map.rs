@@ -23,6 +23,7 @@ use tracing::{info, warn};
 
 use super::frame::exception_text;
 use super::outcome::describe;
+use super::outcomes::Field;
 use crate::plan::{Block, Item, Limits, Span, plan, together};
 use crate::sample::SampleValue;
 
@@ -57,6 +58,20 @@ impl Value {
     }
 }
 
+/// Where a request's values lie in its answer.
+fn fields(values: &[Value], items: &[Item], block: &Block) -> impl Iterator<Item = Field> {
+    members(items, &block.values).filter_map(|place| {
+        let value = values.get(place)?;
+        Some(Field::new(place, value.span, value.format, block.span))
+    })
+}
+
+/// The values that these of `items` consist of.
+fn members(items: &[Item], places: &[usize]) -> impl Iterator<Item = usize> {
+    let found = places.iter().filter_map(|&item| items.get(item));
+    found.flat_map(|item| item.values.iter().copied())
+}
+
 /// The requests for one device's values, as far as they have been learned.
 #[derive(Debug)]
 pub struct RegisterMap {
@@ -75,6 +90,8 @@ struct Group {
     stage: Stage,
     /// The request that was planned first.
     whole: Block,
+    /// The values that it answers, and where.
+    fields: Vec<Field>,
     blocks: Vec<Block>,
     /// Joined requests that the device refused.
     refused: Vec<Span>,
@@ -125,6 +142,7 @@ impl RegisterMap {
         let group = |whole: Block| Group {
             stage: Stage::Joined,
             blocks: vec![whole.clone()],
+            fields: fields(&values, &items, &whole).collect(),
             whole,
             refused: Vec::new(),
             barren: 0,
@@ -146,12 +164,19 @@ impl RegisterMap {
 
     /// The positions (in [`Self::values`]) of the values that a request answers.
     pub fn values_of(&self, block: &Block) -> impl Iterator<Item = usize> {
-        self.members(&block.values)
+        members(&self.items, &block.values)
     }
 
-    fn members(&self, items: &[usize]) -> impl Iterator<Item = usize> {
-        let found = items.iter().filter_map(|&item| self.items.get(item));
-        found.flat_map(|item| item.values.iter().copied())
+    /// As [`Self::values_of`], with where they lie in the answer.
+    pub fn fields_of(&self, block: &Block) -> impl Iterator<Item = Field> {
+        fields(&self.values, &self.items, block)
+    }
+
+    /// As [`Self::fields_of`] for the request that was planned first for a group.
+    #[must_use]
+    pub fn whole_fields(&self, group: usize) -> &[Field] {
+        let found = self.groups.get(group);
+        found.map_or(&[], |found| found.fields.as_slice())
     }
 
     /// The device's name.
@@ -468,9 +493,7 @@ impl RegisterMap {
     }
 
     fn names(&self, items: &[usize]) -> String {
-        let found = self
-            .members(items)
-            .filter_map(|value| self.values.get(value));
+        let found = members(&self.items, items).filter_map(|value| self.values.get(value));
         let names: Vec<String> = found
             .map(|value| format!("{} at {}", value.name, describe(value.span)))
             .collect();

@@ -288,6 +288,8 @@ pub struct ListenedDevice {
     margin: Duration,
     /// Until when the ticks before have taken what was heard.
     taken: Option<Instant>,
+    /// What was heard in the last tick.
+    outcomes: Vec<Outcome>,
 }
 
 impl ListenedDevice {
@@ -315,6 +317,7 @@ impl ListenedDevice {
             values,
             margin,
             taken: None,
+            outcomes: Vec::new(),
         }
     }
 
@@ -322,6 +325,12 @@ impl ListenedDevice {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// What the last [`ListenedDevice::read`] gave, one outcome per value.
+    #[must_use]
+    pub fn outcomes(&self) -> &[Outcome] {
+        &self.outcomes
     }
 
     /// The values, in the order of [`ListenedDevice::read`]'s outcomes.
@@ -333,20 +342,21 @@ impl ListenedDevice {
     /// Waits until `deadline` and returns what was heard since the tick before was taken, or since
     /// this one's beginning. A tick is taken a margin before it ends and so begins a margin early:
     /// nothing falls between two ticks.
-    pub async fn read(&mut self, deadline: Instant) -> Vec<Outcome> {
+    pub async fn read(&mut self, deadline: Instant) -> &[Outcome] {
         let now = Instant::now();
         let begin = now.checked_sub(self.margin).unwrap_or(now);
         let since = self.taken.map_or(begin, |taken| taken.max(begin));
         sleep_until(deadline).await;
         self.taken = Some(Instant::now());
-        self.outcomes(since)
+        self.outcomes = self.heard_since(since);
+        &self.outcomes
     }
 
     /// Waits until every value was heard, at most until `deadline`.
     pub async fn read_once(&self, deadline: Instant) -> Vec<Outcome> {
         let since = Instant::now();
         loop {
-            let outcomes = self.outcomes(since);
+            let outcomes = self.heard_since(since);
             let now = Instant::now();
             if now >= deadline || outcomes.iter().all(|outcome| outcome.result.is_ok()) {
                 return outcomes;
@@ -355,7 +365,7 @@ impl ListenedDevice {
         }
     }
 
-    fn outcomes(&self, since: Instant) -> Vec<Outcome> {
+    fn heard_since(&self, since: Instant) -> Vec<Outcome> {
         // All at once: what is heard meanwhile belongs to the next look.
         self.heard.with(|inner| {
             let values = self.values.iter().zip(&self.all);
