@@ -67,10 +67,11 @@ impl Unanswered {
         }
     }
 
-    /// Whether the serial port cannot be opened, whatever its settings.
+    /// Whether the line is not to be had, whatever its settings: the serial port cannot be opened, or
+    /// another process speaks on the line.
     #[must_use]
     pub const fn is_port(&self) -> bool {
-        matches!(self, Self::Failed(Failure::Port(_)))
+        matches!(self, Self::Failed(Failure::Port(_) | Failure::Taken(_)))
     }
 }
 

@@ -8,6 +8,7 @@
 //!   timeout and any error it is closed, and on RTU silent, before the next question: what may still
 //!   arrive can no longer be taken for a later answer.
 //! - [`link`] lets the units of a line take turns (`turn`) and bounds what a dead one costs.
+//! - `claim` keeps other processes of ours off an RTU line.
 //! - [`backoff`] decides per link and per unit when a silent device is asked again.
 //! - [`listen`] hears a line that another master polls, and cannot send.
 //! - [`recognise`] reads a device's identity and settings before its values count.
@@ -15,6 +16,7 @@
 //!   learns the holes in its registers.
 
 pub mod backoff;
+mod claim;
 pub mod connection;
 pub mod device;
 pub mod failure;

@@ -87,7 +87,7 @@ enum Life {
     Silent,
     /// Something came that was no answer to the question.
     Garbled(String),
-    /// There is no line to ask on; `port`: whatever its settings.
+    /// There is no line to ask on; `port`: it is not to be had, whatever its settings.
     Unreachable { why: String, port: bool },
 }
 

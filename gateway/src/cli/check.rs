@@ -19,7 +19,8 @@ use crate::inspect;
 pub struct CheckArgs {
     /// Opens every line, reads every point once, asks every device who it is.
     ///
-    /// A serial port must not be in use: stop a gateway that polls it first.
+    /// A serial port, or a converter with RTU over TCP, must not be in use: stop a gateway that polls it
+    /// first, or you are told which process has it.
     #[arg(long)]
     live: bool,
     /// How long to wait for messages, in seconds.

@@ -58,7 +58,10 @@ Examples:
     fieldseal-gateway probe power-meter energy-import
 
 Compare with the display: the row and column that show its number are the type and the order to
-write into gateway.toml. Rows i16 and i32 appear where they differ from u16 and u32.";
+write into gateway.toml. Rows i16 and i32 appear where they differ from u16 and u32.
+
+A serial port, or a converter with --rtu-over-tcp, must not be in use: stop a gateway that polls it
+first, or you are told which process has it.";
 
 /// The four tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

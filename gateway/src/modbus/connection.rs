@@ -29,6 +29,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until, timeout_at};
 
+use super::claim::Claim;
 use super::failure::Failure;
 use super::frame::{Answer, Misbehaviour, Request};
 use super::wire::{Place, Wire};
@@ -66,6 +67,8 @@ const MOST_BYTES: usize = 300;
 #[derive(Debug)]
 pub struct Connection {
     place: Place,
+    /// Kept while the line is closed and rests: nobody else may ask on it in between.
+    claim: Claim,
     framing: Framing,
     connect_delay: Duration,
     pause: Duration,
@@ -143,6 +146,7 @@ impl Connection {
         let pause = line.pause.max(line.gap());
         Self {
             place,
+            claim: Claim::default(),
             framing,
             connect_delay: line.connect_delay.max(pause),
             pause,
@@ -378,7 +382,7 @@ impl Connection {
         if let Framing::Mbap { proven, .. } = &mut self.framing {
             *proven = false;
         }
-        let wire = timeout_at(until, self.place.open())
+        let wire = timeout_at(until, self.place.open(&mut self.claim))
             .await
             .map_err(|_elapsed| Failure::ConnectTimeout)??;
         let delay = self.connect_delay;

@@ -20,6 +20,9 @@ pub enum Failure {
     /// The serial port cannot be opened.
     #[error("the port cannot be opened")]
     Port(#[source] io::Error),
+    /// Another process speaks on the RTU line.
+    #[error("the line is taken")]
+    Taken(#[source] io::Error),
     /// Something on an RTU line sends without end, so nothing can be asked on it.
     #[error("the line is never silent: noise, another master, or wrong serial settings")]
     NeverSilent,
@@ -59,6 +62,7 @@ impl Failure {
                 | Self::ConnectTimeout
                 | Self::Secure(_)
                 | Self::Port(_)
+                | Self::Taken(_)
                 | Self::NeverSilent
         )
     }

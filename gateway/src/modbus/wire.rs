@@ -11,11 +11,12 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, ToSocketAddrs};
 use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_rustls::client::TlsStream;
 use tokio_serial::SerialStream;
 
+use super::claim::Claim;
 use super::failure::Failure;
 use super::security::secure;
 use super::serial;
@@ -48,25 +49,28 @@ impl fmt::Debug for Place {
 }
 
 impl Place {
-    /// Opens the line. Whoever waits bounds the time; giving up leaves nothing open.
-    pub(super) async fn open(&self) -> Result<Wire, Failure> {
+    /// Opens the line; an RTU line is claimed first. Whoever waits bounds the time; giving up leaves
+    /// nothing open.
+    pub(super) async fn open(&self, claim: &mut Claim) -> Result<Wire, Failure> {
         let carrier = match self {
             Self::Endpoint(Endpoint::Tcp { host, port }) => {
-                Carrier::Tcp(connect(host, *port).await?)
+                Carrier::Tcp(connect((host.as_str(), *port)).await?)
             }
             Self::Endpoint(Endpoint::RtuOverTcp { host, port }) => {
-                let stream = connect(host, *port).await?;
+                let addresses = claim.converter(host, *port).await.map_err(unclaimed)?;
+                let stream = connect(&*addresses).await?;
                 // Closed with a reset: an ordinary close would go on delivering a question that was
                 // given up, and its answer could come after the next question.
                 stream.set_zero_linger().map_err(Failure::Connect)?;
                 Carrier::Tcp(stream)
             }
             Self::Endpoint(Endpoint::Tls { host, port, files }) => {
-                let stream = connect(host, *port).await?;
+                let stream = connect((host.as_str(), *port)).await?;
                 let stream = secure(stream, host, files).await.map_err(Failure::Secure)?;
                 Carrier::Tls(Box::new(stream))
             }
             Self::Endpoint(Endpoint::Serial(port)) => {
+                claim.port(port).map_err(unclaimed)?;
                 Carrier::Serial(Box::new(serial::open(port).map_err(Failure::Port)?))
             }
             Self::Made(opener) => Carrier::Made(opener().await.map_err(Failure::Connect)?),
@@ -80,10 +84,16 @@ impl Place {
     }
 }
 
-async fn connect(host: &str, port: u16) -> Result<TcpStream, Failure> {
-    let stream = TcpStream::connect((host, port))
-        .await
-        .map_err(Failure::Connect)?;
+/// A line that another process has is told apart from a host that does not resolve.
+fn unclaimed(error: io::Error) -> Failure {
+    match error.kind() {
+        io::ErrorKind::ResourceBusy => Failure::Taken(error),
+        _ => Failure::Connect(error),
+    }
+}
+
+async fn connect(place: impl ToSocketAddrs) -> Result<TcpStream, Failure> {
+    let stream = TcpStream::connect(place).await.map_err(Failure::Connect)?;
     stream.set_nodelay(true).map_err(Failure::Connect)?;
     Ok(stream)
 }

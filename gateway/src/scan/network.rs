@@ -54,17 +54,21 @@ impl Hosts {
 pub async fn network(hosts: &Hosts, report: &mut Report, watcher: &Watcher<'_>) {
     let units = hosts.units();
     let of = units.len() * hosts.places.len();
+    let taken = Mutex::new(Vec::new());
     {
         let shared = Mutex::new(&mut *report);
         let each = stream::iter(&hosts.places)
-            .map(|place| one(hosts, place, &units, of, &shared, watcher));
+            .map(|place| one(hosts, place, &units, of, &shared, &taken, watcher));
         each.buffer_unordered(AT_ONCE).collect::<Vec<()>>().await;
     }
     report.found.sort_by_key(|found| {
         let place = |place: &(String, u16)| hosts.line(place).endpoint.to_string() == found.line;
         (hosts.places.iter().position(place), found.unit_id)
     });
-    report.complete = true;
+    // Whom another process asks just now was not asked here: the last notes say so.
+    let taken = taken.into_inner().unwrap_or_else(PoisonError::into_inner);
+    report.complete = taken.is_empty();
+    report.notes.extend(taken);
 }
 
 async fn one(
@@ -73,6 +77,7 @@ async fn one(
     units: &[u8],
     of: usize,
     shared: &Mutex<&mut Report>,
+    taken: &Mutex<Vec<String>>,
     watcher: &Watcher<'_>,
 ) {
     // A std mutex: it is never held across an await.
@@ -100,12 +105,19 @@ async fn one(
             }
             Life::Silent => {}
             Life::Garbled(why) => garbled = Some(why),
-            Life::Unreachable { why, .. } => {
+            Life::Unreachable { why, port } => {
                 let left = units.len() - place - 1;
+                let note = format!("{}: {why}", line.endpoint);
                 with(&mut |report| {
                     report.asked += left;
-                    report.notes.push(format!("{}: {why}", line.endpoint));
+                    if !port {
+                        report.notes.push(note.clone());
+                    }
                 });
+                if port {
+                    let mut taken = taken.lock().unwrap_or_else(PoisonError::into_inner);
+                    taken.push(note);
+                }
                 return;
             }
         }

@@ -12,12 +12,14 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, split};
 use tokio::net::TcpStream;
+use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 use tracing::{info, warn};
 
 use super::decoder::Decoder;
 use super::heard::Heard;
 use crate::config::{Endpoint, LineConfig};
+use crate::modbus::claim::Claim;
 use crate::modbus::serial;
 
 /// How long the line is believed when nothing arrives: a wake-up later than this plus [`HELD_UP`]
@@ -62,19 +64,26 @@ impl Opener {
     #[must_use]
     pub fn of(line: &LineConfig) -> Self {
         let endpoint = line.endpoint.clone();
-        Self::new(move || receive(endpoint.clone()))
+        // Kept from one opening to the next: no process of ours is to become the second master.
+        let claim = Arc::new(Mutex::new(Claim::default()));
+        Self::new(move || receive(endpoint.clone(), Arc::clone(&claim)))
     }
 }
 
 /// Opens an endpoint and keeps the receiving half only.
-async fn receive(endpoint: Endpoint) -> io::Result<ReadHalf> {
+async fn receive(endpoint: Endpoint, claim: Arc<Mutex<Claim>>) -> io::Result<ReadHalf> {
+    let mut claim = claim.lock().await;
     match endpoint {
         Endpoint::Serial(port) => {
+            claim.port(&port)?;
             let (read, _) = split(serial::open(&port)?);
             Ok(Box::new(read))
         }
         Endpoint::RtuOverTcp { host, port } => {
-            let connect = TcpStream::connect((host.as_str(), port));
+            let connect = async {
+                let addresses = claim.converter(&host, port).await?;
+                TcpStream::connect(&*addresses).await
+            };
             let stream = timeout(CONNECT_TIME, connect).await;
             let stream = stream.map_err(|_elapsed| io::Error::from(io::ErrorKind::TimedOut))??;
             let (read, write) = stream.into_split();
