@@ -15,7 +15,7 @@ use ring::rand::SecureRandom;
 use tokio::time::Instant;
 
 use crate::checks::{Frozen, Watch};
-use crate::config::{self, GatewayConfig, ModbusDevice, PointRules, polled_streams};
+use crate::config::{self, GatewayConfig, LineMode, ModbusDevice, PointRules, polled_streams};
 use crate::modbus::device::DeviceReader;
 use crate::modbus::link::GRACE;
 use crate::modbus::listen::heard::ListenedDevice;
@@ -58,8 +58,8 @@ pub struct Field {
 pub enum Reader {
     /// By asking.
     Polled(DeviceReader),
-    /// From what another master asks.
-    Heard(ListenedDevice),
+    /// From what another master asks; the gate says what was known of the device before.
+    Heard(ListenedDevice, Arc<Gate>),
 }
 
 /// Starts the links and returns the polled streams, ascending by id. Of the devices nothing is known
@@ -142,7 +142,7 @@ fn reader(
         let values = values.into_iter().zip(groups);
         let heard = Arc::clone(heard);
         let listened = ListenedDevice::new(name, unit, heard, values.collect(), margin);
-        return Some(Reader::Heard(listened));
+        return Some(Reader::Heard(listened, Arc::clone(gate)));
     }
     let place = |name: &str| table.point(name).map(|(index, _)| index);
     let watching = Watching::new(Arc::clone(gate), limits(device), &device.watch, place);
@@ -158,7 +158,7 @@ impl Reader {
     pub fn name(&self) -> &str {
         match self {
             Self::Polled(reader) => reader.name(),
-            Self::Heard(reader) => reader.name(),
+            Self::Heard(reader, _) => reader.name(),
         }
     }
 
@@ -176,16 +176,24 @@ impl Reader {
     pub fn values(&self) -> &[Value] {
         match self {
             Self::Polled(reader) => reader.values(),
-            Self::Heard(reader) => reader.values(),
+            Self::Heard(reader, _) => reader.values(),
         }
     }
 
-    /// What the watch says of the values of the last reading; nothing where the line is listened on.
+    /// What the watch says of the values of the last reading. Where the line is listened on nothing is
+    /// found out: only what was known before is said.
     #[must_use]
     pub fn verdict(&self) -> Verdict {
         match self {
             Self::Polled(reader) => reader.verdict().clone(),
-            Self::Heard(_) => Verdict::default(),
+            Self::Heard(_, gate) => {
+                let (flags, confirmations) = gate.standing();
+                Verdict {
+                    flags,
+                    confirmations,
+                    ..Verdict::default()
+                }
+            }
         }
     }
 
@@ -194,7 +202,7 @@ impl Reader {
     pub fn request_count(&self) -> usize {
         match self {
             Self::Polled(reader) => reader.requests().count(),
-            Self::Heard(_) => 0,
+            Self::Heard(..) => 0,
         }
     }
 
@@ -202,7 +210,7 @@ impl Reader {
     pub async fn read(&mut self, deadline: Instant) -> &[Outcome] {
         match self {
             Self::Polled(reader) => reader.read(deadline).await,
-            Self::Heard(reader) => reader.read(deadline).await,
+            Self::Heard(reader, _) => reader.read(deadline).await,
         }
     }
 }
@@ -223,6 +231,18 @@ fn on_line(config: &GatewayConfig, line: usize) -> impl Iterator<Item = &ModbusD
         .modbus
         .iter()
         .filter(move |device| device.line == line)
+}
+
+/// What is not watched of a device because its line is only listened on, in words; `None` where
+/// everything that is declared is watched.
+#[must_use]
+pub fn unwatched(config: &GatewayConfig, device: &ModbusDevice) -> Option<String> {
+    let line = config.lines.get(device.line)?;
+    let listens = line.mode == LineMode::Listen;
+    (listens && !device.watch.is_empty()).then(|| {
+        let names = device.watch.names().join(", ");
+        format!("NOT WATCHED, as it is only listened to: {names}")
+    })
 }
 
 /// What a device's requests must respect.

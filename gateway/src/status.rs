@@ -391,8 +391,10 @@ fn listening(lines: &[ListenStatus]) -> impl Iterator<Item = (&'static str, Stri
             };
             ("", format!("{point}: {heard}, interval_s = {interval_s}"))
         });
+        let unwatched = status.unwatched.iter().map(|said| ("", said.clone()));
         std::iter::once(("listening", text))
             .chain(dropped)
+            .chain(unwatched)
             .chain(seldom)
     })
 }

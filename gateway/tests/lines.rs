@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use gateway::config::{Endpoint, GatewayConfig, LineMode, Parity, SerialNames};
-use gateway::inspect;
+use gateway::{inspect, sampling};
 
 const HEAD: &str = "[gateway]\norigin = \"example.com/gw/1\"\ndata_dir = \"/tmp/x\"\n";
 
@@ -278,4 +278,57 @@ fn two_names_of_one_port_are_one_port_and_a_bare_name_is_warned_of() {
         message.contains("is already the line in line 5"),
         "{message}"
     );
+}
+
+#[test]
+fn what_cannot_be_watched_on_a_line_that_is_listened_on_is_refused_or_said() {
+    let listened = |rest: &str| {
+        parse(&format!(
+            "[[line]]\nname = \"bus\"\nserial = \"/dev/ttyAMA0\"\nmode = \"listen\"\n{rest}"
+        ))
+    };
+    let register = "table = \"holding\"\naddress = 9\ntype = \"u16\"\n";
+    for (key, tables) in [
+        (
+            "modbus.identity",
+            format!("[[modbus.identity]]\nname = \"serial_number\"\n{register}"),
+        ),
+        (
+            "modbus.setting",
+            format!("[[modbus.setting]]\nname = \"ct\"\n{register}"),
+        ),
+        (
+            "modbus.status",
+            format!(
+                "[[modbus.status]]\nname = \"state\"\n{register}[[modbus.status.flag]]\nmask = 1\nmeans = \"x\"\n"
+            ),
+        ),
+    ] {
+        let message = listened(&(device("m", "line = \"bus\"") + &tables)).unwrap_err();
+        let expected = format!("{key}: cannot be watched on a line with mode = \"listen\"");
+        assert!(message.contains(&expected), "{message}");
+        assert!(message.contains("or poll the device"), "{message}");
+        assert!(message.starts_with("gateway.toml:20:1: "), "{message}");
+    }
+    let meter = "[[modbus]]\nname = \"m\"\nline = \"bus\"\ntemplate = \"eastron-sdm630\"\npoints = \"default\"\n";
+    let message = listened(&format!("{meter}serial = \"1234567\"\n")).unwrap_err();
+    assert!(
+        message.contains("gateway.toml:13:10: modbus.serial: cannot be watched"),
+        "{message}"
+    );
+    // The site asked for nothing: it is told what it does not get.
+    let config = listened(meter).unwrap();
+    let report = inspect::report(&config);
+    assert!(
+        report.contains("Warning: line 11: modbus.template: on a line with mode = \"listen\""),
+        "{report}"
+    );
+    let said = sampling::unwatched(&config, &config.modbus[0]).unwrap();
+    assert!(
+        said.starts_with("NOT WATCHED") && said.contains("serial_number"),
+        "{said}"
+    );
+    let polled = meter.replace("line = \"bus\"", "host = \"h\"");
+    let config = parse(&format!("{polled}serial = \"1234567\"\n")).unwrap();
+    assert_eq!(sampling::unwatched(&config, &config.modbus[0]), None);
 }

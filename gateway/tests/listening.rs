@@ -4,14 +4,16 @@
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use evidence::quality::Quality;
 use gateway::config::GatewayConfig;
-use gateway::read_once::read_once;
+use gateway::read_once::read_through;
 use gateway::sample::{PointSample, PolledSource as _, SampleValue};
 use gateway::sampling;
 use gateway::sampling::field::Lookout;
+use gateway::watch::{Gate, Known};
 use ring::rand::SystemRandom;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpListener;
@@ -249,12 +251,25 @@ async fn a_single_reading_waits_until_everything_was_heard() {
     let other = OtherMaster::start(0.2, &[]);
     let config = config(&serial(&other.tap));
     let wait = Duration::from_secs(6);
-    let rows = read_once(&config, wait, &SystemRandom::new())
+    // Nothing is found out here, but what was known of a device is not forgotten.
+    let exchanged = Known {
+        exchanged: true,
+        ..Known::default()
+    };
+    let gates: Vec<_> = config
+        .modbus
+        .iter()
+        .zip([exchanged, Known::default(), Known::default()])
+        .map(|(device, known)| Arc::new(Gate::new(&device.name, &device.watch, known)))
+        .collect();
+    let rows = read_through(&config, wait, &SystemRandom::new(), &gates)
         .await
         .unwrap();
     let value = |name: &str| rows.iter().find(|row| row.point == name).unwrap();
     assert_eq!(value("total").value.as_deref(), Some("6553701"));
+    assert_eq!(value("total").quality, "device exchanged");
     assert_eq!(value("second").value.as_deref(), Some("1005"));
+    assert_eq!(value("second").quality, "good");
     assert_eq!(
         value("half").quality,
         "timeout: the other master did not read holding 9-10 (4x00010-4x00011) within the tick"

@@ -7,6 +7,7 @@ use std::time::Duration;
 use toml::Spanned;
 
 use super::address::AddressBase;
+use super::line::LineMode;
 use super::lines::Lines;
 use super::of_template::{self, Chosen};
 use super::order;
@@ -180,6 +181,10 @@ pub(super) fn device(
         .collect();
     let of_template = chosen.watch();
     let watch = watch::read(section, defaults, of_template.as_ref(), Some(&point_names));
+    let heard = line.and_then(|line| lines.get(line));
+    if heard.is_some_and(|line| line.mode == LineMode::Listen) {
+        watch::unheard(section, of_template.as_ref());
+    }
     section.finish();
     device.watch = watch?;
     device.watch.add(of_template.unwrap_or_default());

@@ -104,6 +104,15 @@ impl DeviceWatch {
         self.identities.is_empty() && self.settings.is_empty() && self.statuses.is_empty()
     }
 
+    /// The names of everything that is watched, status words last.
+    #[must_use]
+    pub fn names(&self) -> Vec<&str> {
+        let registers = self.registers().map(|(_, watched)| &watched.register);
+        let words = self.statuses.iter().map(|word| &word.register);
+        let names = registers.chain(words);
+        names.map(|register| register.name.as_str()).collect()
+    }
+
     /// Identity and settings with their roles.
     pub fn registers(&self) -> impl Iterator<Item = (DeviceRole, &WatchedRegister)> {
         let identities = self
@@ -202,6 +211,28 @@ pub(super) fn read(
         settings: settings?,
         statuses: statuses?,
     })
+}
+
+/// Judges a device whose line is only listened on: nothing can be asked there, so what the site wrote
+/// down to be watched would be promised and never done. What a template brings along is a warning: the
+/// site did not ask for it, and cannot have it.
+pub(super) fn unheard(section: &Section<'_, '_>, template: Option<&DeviceWatch>) {
+    for key in ["serial", "identity", "setting", "status"] {
+        if section.has(key) {
+            let text = "cannot be watched on a line with mode = \"listen\": nothing is ever asked there, so \
+                        no value would be flagged; leave it out and compare by hand, or poll the device";
+            section.report(&section.place(key), key, text);
+        }
+    }
+    let watched = template.map(DeviceWatch::names).unwrap_or_default();
+    if !watched.is_empty() {
+        let text = format!(
+            "on a line with mode = \"listen\" nothing is asked, so {} of this template are not read: no \
+             value is flagged when the device is exchanged, set differently or reports a fault",
+            watched.join(", ")
+        );
+        section.warn(&section.place("template"), "template", text);
+    }
 }
 
 fn registers(

@@ -231,6 +231,7 @@ impl DeviceReader {
             watching.gate().lost();
             self.recognise(Due::Before, deadline).await?;
         }
+        self.recognise(Due::Again, deadline).await?;
         self.recognise(Due::After, deadline).await
     }
 
@@ -238,7 +239,7 @@ impl DeviceReader {
     async fn recognise(&self, when: Due, deadline: Instant) -> Result<(), Stop> {
         match &self.watching {
             Some(watching) if watching.gate().due(Instant::now()) == when => {
-                watching.recognise(self, deadline).await
+                watching.recognise(self, when, deadline).await
             }
             _ => Ok(()),
         }

@@ -6,8 +6,10 @@
 //!   the outcomes of a device's points.
 //! - [`tap`] owns the receiving half of the port, and nothing else: there is nothing to send with.
 //!
-//! What listening cannot give: registers that the other master does not read. Identity, settings
-//! and status registers are watched only if that master reads them.
+//! What listening cannot give: registers that the other master does not read. Identity, settings and
+//! status registers are not watched: a value is a matter of one answer, but whether a device was
+//! recognised is a matter of a connection, and which of its readings another master asks for is not
+//! ours to rely on. `gateway.toml` may not promise it (`config::watch`).
 
 pub mod decoder;
 pub mod heard;

@@ -15,7 +15,7 @@ use super::register_map::{RegisterMap, Value};
 use crate::config::{DeviceWatch, RegisterSpec, WatchedWord, bits_of};
 use crate::plan::{Limits, Span};
 use crate::sample::SampleValue;
-use crate::watch::{Flags, Gate, reading_of, refused};
+use crate::watch::{Due, Flags, Gate, reading_of, refused};
 
 /// What is watched of a device while its values are read.
 #[derive(Debug)]
@@ -172,6 +172,7 @@ impl Watching {
     pub(super) async fn recognise(
         &self,
         device: &DeviceReader,
+        when: Due,
         deadline: Instant,
     ) -> Result<(), Stop> {
         let values = (0..).zip(&self.registers);
@@ -180,6 +181,14 @@ impl Watching {
         let map = RegisterMap::new(device.name(), self.limits.clone(), values.collect());
         let mut reader = device.beside(map);
         let (outcomes, stopped) = reader.read_all(deadline).await;
+        // There was no time for all of it: nothing was learnt, and nothing speaks against the device.
+        let is_cut = |outcome: &Outcome| {
+            let absence = outcome.result.as_ref().err();
+            absence.is_some_and(|absence| absence.quality == Quality::NOT_POLLED)
+        };
+        if when == Due::Again && outcomes.iter().any(is_cut) {
+            return stopped;
+        }
         let now = Instant::now();
         let mut readings = Vec::new();
         let mut trouble: Option<String> = None;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use ring::rand::SecureRandom;
 use serde::{Deserialize, Serialize};
 
-use super::{limits, margin, shared_cap, span};
+use super::{limits, margin, shared_cap, span, unwatched};
 use crate::config::{GatewayConfig, LineConfig, LineMode, ModbusDevice, PointConfig, ProxyConfig};
 use crate::modbus::device::Shared;
 use crate::modbus::lane::Lane;
@@ -196,6 +196,9 @@ pub struct ListenStatus {
     pub counts: Counts,
     /// Points that the other master reads more seldom than they are sealed, or not at all.
     pub seldom: Vec<Seldom>,
+    /// What templates would watch and listening cannot, one text for each device.
+    #[serde(default)]
+    pub unwatched: Vec<String>,
 }
 
 /// A point that is not heard at every tick.
@@ -212,8 +215,15 @@ pub struct Seldom {
 /// Looks at lines and proxies for `status`.
 #[derive(Debug, Default)]
 pub struct Lookout {
-    listened: Vec<(Arc<Heard>, Vec<Expected>)>,
+    listened: Vec<Listened>,
     proxies: Vec<Arc<State>>,
+}
+
+#[derive(Debug)]
+struct Listened {
+    heard: Arc<Heard>,
+    points: Vec<Expected>,
+    unwatched: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -230,15 +240,23 @@ impl Lookout {
     pub fn new(config: &GatewayConfig, lines: &[Line], proxies: &[Proxy]) -> Self {
         let listened = (0..).zip(lines).filter_map(|(place, line)| {
             let heard = Arc::clone(line.heard.as_ref()?);
-            let devices = config.modbus.iter().filter(|device| device.line == place);
-            let points = devices.flat_map(|device| {
+            let devices = || config.modbus.iter().filter(|device| device.line == place);
+            let points = devices().flat_map(|device| {
                 let unit = device.unit_id;
                 device
                     .points
                     .iter()
                     .filter_map(move |point| expected(unit, point))
             });
-            Some((heard, points.collect()))
+            let unwatched = devices().filter_map(|device| {
+                let said = unwatched(config, device)?;
+                Some(format!("{}: {said}", device.name))
+            });
+            Some(Listened {
+                heard,
+                points: points.collect(),
+                unwatched: unwatched.collect(),
+            })
         });
         Self {
             listened: listened.collect(),
@@ -249,14 +267,16 @@ impl Lookout {
     /// The lines that are listened on.
     #[must_use]
     pub fn listening(&self) -> Vec<ListenStatus> {
-        let status = |(heard, points): &(Arc<Heard>, Vec<Expected>)| ListenStatus {
-            line: heard.name().to_owned(),
-            trouble: heard.trouble().map(|why| why.to_string()),
-            counts: heard.counts(),
-            seldom: points
+        let status = |line: &Listened| ListenStatus {
+            line: line.heard.name().to_owned(),
+            trouble: line.heard.trouble().map(|why| why.to_string()),
+            counts: line.heard.counts(),
+            seldom: line
+                .points
                 .iter()
-                .filter_map(|point| seldom(heard, point))
+                .filter_map(|point| seldom(&line.heard, point))
                 .collect(),
+            unwatched: line.unwatched.clone(),
         };
         self.listened.iter().map(status).collect()
     }

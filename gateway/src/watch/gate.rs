@@ -64,8 +64,11 @@ pub struct Flags {
 pub enum Due {
     /// Not in this tick.
     No,
-    /// Before the values.
+    /// Before the values: nothing says whose they are, or it has waited for an hour.
     Before,
+    /// After the values, in the time they leave: the device was recognised and it is time to look again.
+    /// Without that time it waits for the next tick.
+    Again,
     /// After the values: it failed before, and the values are recorded, flagged, all the same.
     After,
 }
@@ -130,15 +133,18 @@ impl Gate {
             return Due::No;
         }
         self.with(|inner| {
-            let fresh = inner
+            let age = inner
                 .recognised
-                .is_some_and(|(_, at)| now < at + READ_AGAIN);
+                .map(|(_, at)| now.saturating_duration_since(at));
+            let fresh = age.is_some_and(|age| age < READ_AGAIN);
             if fresh || inner.again_at.is_some_and(|at| now < at) {
                 Due::No
-            } else if inner.failures == 0 {
-                Due::Before
-            } else {
+            } else if inner.failures > 0 {
                 Due::After
+            } else if age.is_some_and(|age| age < READ_AGAIN * 2) {
+                Due::Again
+            } else {
+                Due::Before
             }
         })
     }
@@ -212,6 +218,13 @@ impl Gate {
             };
             (flags, inner.confirmations)
         })
+    }
+
+    /// What is said of every value of a device that cannot be asked, and how often it was confirmed in
+    /// this run: what was known of it before goes on to be said, and nothing is found out.
+    #[must_use]
+    pub fn standing(&self) -> (Flags, u64) {
+        self.with(|inner| (inner.standing, inner.confirmations))
     }
 
     /// The oldest statement that is not in the log yet.
@@ -386,7 +399,9 @@ mod tests {
         let (gate, now) = (gate(None, Known::default()), Instant::now());
         gate.observed(meter(1, 100), 1, now);
         let later = now + Duration::from_secs(3_600);
-        assert_eq!(gate.due(later), Due::Before);
+        assert_eq!(gate.due(later), Due::Again, "in the time the values leave");
+        let overdue = now + Duration::from_secs(7_200);
+        assert_eq!(gate.due(overdue), Due::Before, "they never left any");
         gate.failed("exception 6", later);
         assert_eq!(gate.due(later), Due::No);
         assert_eq!(
