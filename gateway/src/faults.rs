@@ -30,14 +30,18 @@ pub enum Step {
     KeyPrepared,
     /// The control entry of the next key is sealed; the key files are unchanged.
     KeySealed,
-    /// A request was taken up; nothing is sealed.
+    /// Taking up a request.
     RequestClaimed,
-    /// A request's entry is sealed; nobody has taken note.
+    /// Noting that a request is about to be sealed.
+    RequestIntended,
+    /// Noting where a request was sealed.
     RequestSealed,
-    /// What a sealed request changes beside the log is durable; it is not answered.
+    /// What a sealed request changes beside the log.
     RequestNoted,
-    /// The answer is written; the request still stands.
+    /// Writing the answer.
     RequestAnswered,
+    /// Removing an answered request.
+    RequestForgotten,
 }
 
 /// What happens at a step.

@@ -8,13 +8,18 @@
 //! ```text
 //! ID.request   the command asks            (it may still take it back)
 //! ID.claimed   the gateway has taken it    (it will be sealed)
-//! ID.answer    where it was sealed, or why it was refused
+//! ID.note      the gateway is about to seal it, at what size of the log; then where it was sealed
+//! ID.answer    the id, and where it was sealed or why it was refused
 //! ```
 //!
-//! A request is sealed at most once, and the log itself is what tells: each request names the size of
-//! the log when it was written, and a statement that stands behind that size is not sealed again. The
-//! order is claim, seal, take note, answer, forget; a process that dies anywhere in it does the rest at
-//! its next start.
+//! A request is sealed once, however often the same words are asked for. The order is claim, note the
+//! intent, seal, note the place, do what follows from it, answer, forget; a process that dies anywhere in
+//! it does the rest at its next start:
+//!
+//! - Claimed without a note: it was not sealed.
+//! - A note with a place: it was.
+//! - A note without one: the log itself tells, from the noted size on. Such a request is settled before
+//!   any other is sealed, so no other one of the same words can stand there.
 
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
@@ -27,7 +32,6 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio::time::Instant;
 
-use crate::buffer::{BufferError, LogReader};
 use crate::durable::{self, Access};
 use crate::recorder::{Recorder, RecorderError, Settings, Surroundings};
 use crate::replay::lock_dir;
@@ -107,9 +111,6 @@ pub enum RequestError {
         #[source]
         error: io::Error,
     },
-    /// The log cannot be read.
-    #[error(transparent)]
-    Log(#[from] BufferError),
     /// The file system refused.
     #[error(transparent)]
     Files(#[from] io::Error),
@@ -138,8 +139,6 @@ impl Listener for () {}
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Request {
-    /// Entries in the log when this was written: the statement is not among them.
-    since: u64,
     /// The control kind.
     kind: u64,
     /// The control body in hex, as it is sealed.
@@ -148,9 +147,27 @@ struct Request {
     words: String,
 }
 
+/// `ID.note`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Note {
+    /// Entries in the log just before the statement was to be sealed: it is not among them.
+    since: u64,
+    /// Where it was sealed, once that is known.
+    sealed: Option<Sealed>,
+}
+
 /// `ID.answer`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-enum Answer {
+#[serde(deny_unknown_fields)]
+struct Answer {
+    /// The request that is answered.
+    id: String,
+    outcome: Outcome,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+enum Outcome {
     Sealed(Sealed),
     Refused(String),
 }
@@ -181,11 +198,9 @@ pub async fn seal(
     // Before anything is touched: a folder of another user would shut the gateway out.
     assert_owner(dir)?;
     let folder = prepare(dir)?;
-    let since = LogReader::of_dir(&dir.join("log")).await?.bounds().1;
     let id = new_id()?;
     let place = |state: &str| folder.join(format!("{id}.{state}"));
     let request = Request {
-        since,
         kind: control.kind(),
         body: hex::encode(control.encode()),
         words: words.to_owned(),
@@ -195,11 +210,12 @@ pub async fn seal(
     durable::write_file(&asked, &text, Access::Owner)?;
     let deadline = Instant::now() + patience;
     loop {
-        if let Some(answer) = take_answer(&place("answer"))? {
+        if let Some(outcome) = take_answer(&place("answer"), &id)? {
+            // Should the gateway have died before it could; its note goes with its next look.
             durable::remove_file(&place("claimed"))?;
-            return match answer {
-                Answer::Sealed(sealed) => Ok(sealed),
-                Answer::Refused(why) => Err(RequestError::Refused(why)),
+            return match outcome {
+                Outcome::Sealed(sealed) => Ok(sealed),
+                Outcome::Refused(why) => Err(RequestError::Refused(why)),
             };
         }
         match lock_dir(dir) {
@@ -260,13 +276,21 @@ fn withdraw(asked: &Path) -> Result<bool, RequestError> {
     }
 }
 
-fn take_answer(path: &Path) -> io::Result<Option<Answer>> {
+fn take_answer(path: &Path, id: &str) -> io::Result<Option<Outcome>> {
     let Some(bytes) = durable::read_file(path)? else {
         return Ok(None);
     };
-    let answer = serde_json::from_slice(&bytes).map_err(io::Error::other)?;
+    let answer: Answer = serde_json::from_slice(&bytes).map_err(io::Error::other)?;
+    if answer.id != id {
+        let text = format!(
+            "`{}` answers another request, {}",
+            path.display(),
+            answer.id
+        );
+        return Err(io::Error::other(text));
+    }
     durable::remove_file(path)?;
-    Ok(Some(answer))
+    Ok(Some(answer.outcome))
 }
 
 fn folder(data_dir: &Path) -> PathBuf {

@@ -8,8 +8,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use evidence::control::{Control, kind};
 use evidence::entry::{Body, ControlBody, Entry};
+use serde::Serialize;
 
-use super::{Answer, Listener, Request, Sealed, folder};
+use super::{Answer, Listener, Note, Outcome, Request, Sealed, folder};
 use crate::buffer::{BufferError, LogReader};
 use crate::durable::{self, Access};
 use crate::faults::{Faults, Step, Strike};
@@ -60,7 +61,7 @@ impl Inbox {
         recorder: &mut Recorder,
         listener: &mut dyn Listener,
     ) -> Result<(), RecorderError> {
-        let waiting = match self.waiting(recorder) {
+        let mut waiting = match self.waiting(recorder)? {
             Ok(waiting) => {
                 self.forget_said("");
                 waiting
@@ -70,12 +71,26 @@ impl Inbox {
                 return Ok(());
             }
         };
+        // What may be in the log already is settled before anything else is sealed: the same words
+        // behind its note must be its own.
+        waiting.sort_by_key(|id| !self.place(id, "note").exists());
         for id in waiting {
             if let Err(error) = self.finish(&id, recorder, listener).await? {
                 self.say(&id, &format!("it is not finished yet: {error}"));
+                if self.is_unsettled(&id) {
+                    break;
+                }
             }
         }
         Ok(())
+    }
+
+    /// Whether a request was about to be sealed and its note does not say that it was.
+    fn is_unsettled(&self, id: &str) -> bool {
+        match self.note(id) {
+            Ok(note) => note.is_some_and(|note| note.sealed.is_none()),
+            Err(_unreadable) => true,
+        }
     }
 
     /// Says something about an item, unless that was the last thing said about it.
@@ -100,36 +115,25 @@ impl Inbox {
 
     /// The ids of claimed requests, and of new ones after claiming them. What is no plain file, or
     /// cannot be claimed, is left where it is and said; it keeps nothing else waiting.
-    fn waiting(&self, recorder: &Recorder) -> io::Result<Vec<String>> {
-        let listed = match std::fs::read_dir(&self.dir) {
-            Ok(listed) => listed,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(error),
+    fn waiting(&self, recorder: &Recorder) -> Result<io::Result<Vec<String>>, RecorderError> {
+        let names = match self.names() {
+            Ok(names) => names,
+            Err(error) => return Ok(Err(error)),
         };
-        let mut names = Vec::new();
-        for item in listed {
-            names.extend(item?.file_name().into_string());
-        }
-        self.forget_gone(&names);
-        if names.is_empty() {
-            return Ok(Vec::new());
-        }
-        self.assert_private()?;
-        names.sort();
         let mut ids = Vec::new();
-        for name in names {
+        for name in &names {
             let Some((id, state)) = name.rsplit_once('.') else {
                 continue;
             };
-            match self.is_plain(&name) {
+            match self.is_plain(name) {
                 Ok(true) => {}
                 Ok(false) => {
-                    self.say(&name, "it is not a plain file; remove it");
+                    self.say(name, "it is not a plain file; remove it");
                     continue;
                 }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 Err(error) => {
-                    self.say(&name, &error.to_string());
+                    self.say(name, &error.to_string());
                     continue;
                 }
             }
@@ -137,9 +141,10 @@ impl Inbox {
                 (id, "claimed") => ids.push(id.to_owned()),
                 (id, "request") => {
                     // From here on it will be sealed or refused; before, the command may take it back.
-                    let claimed =
-                        durable::move_file(&self.dir.join(&name), &self.place(id, "claimed"));
-                    match claimed {
+                    let claimed = self.step(Step::RequestClaimed, || {
+                        durable::move_file(&self.dir.join(name), &self.place(id, "claimed"))
+                    });
+                    match claimed? {
                         Ok(()) => ids.push(id.to_owned()),
                         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                         Err(error) => self.say(id, &error.to_string()),
@@ -150,10 +155,35 @@ impl Inbox {
                         self.say(id, &error.to_string());
                     }
                 }
+                // Everything else of it is gone, so it was answered.
+                (id, "note") if !names.contains(&format!("{id}.claimed")) => {
+                    if let Err(error) = durable::remove_file(&self.place(id, "note")) {
+                        self.say(id, &error.to_string());
+                    }
+                }
                 _ => {}
             }
         }
-        Ok(ids)
+        Ok(Ok(ids))
+    }
+
+    /// The names in the folder, sorted.
+    fn names(&self) -> io::Result<Vec<String>> {
+        let listed = match std::fs::read_dir(&self.dir) {
+            Ok(listed) => listed,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
+        let mut names = Vec::new();
+        for item in listed {
+            names.extend(item?.file_name().into_string());
+        }
+        self.forget_gone(&names);
+        if !names.is_empty() {
+            self.assert_private()?;
+        }
+        names.sort();
+        Ok(names)
     }
 
     /// Whether this is a file and nothing that would block or lead elsewhere.
@@ -195,37 +225,46 @@ impl Inbox {
         recorder: &mut Recorder,
         listener: &mut dyn Listener,
     ) -> Result<io::Result<()>, RecorderError> {
-        self.die_if(Step::RequestClaimed)?;
-        let answer = match self.read(id) {
+        let outcome = match self.read(id) {
             Ok(Some((request, control))) => {
-                match self.seal(&request, &control, recorder, listener).await? {
-                    Some(answer) => {
-                        self.die_if(Step::RequestSealed)?;
-                        if let Answer::Sealed(at) = answer
-                            && let Err(error) = listener.sealed(&control, at)
-                        {
-                            return Ok(Err(error));
-                        }
-                        answer
+                let sealed = self
+                    .seal(id, &request, &control, recorder, listener)
+                    .await?;
+                let outcome = match sealed {
+                    Ok(Some(outcome)) => outcome,
+                    Ok(None) => return Ok(Ok(())), // no room: it waits
+                    Err(error) => return Ok(Err(error)),
+                };
+                if let Outcome::Sealed(at) = outcome {
+                    let noted = self.step(Step::RequestNoted, || listener.sealed(&control, at))?;
+                    if let Err(error) = noted {
+                        return Ok(Err(error));
                     }
-                    None => return Ok(Ok(())), // no room: it waits
                 }
+                outcome
             }
             Ok(None) => return Ok(Ok(())), // the command has its answer and cleaned up
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-                Answer::Refused(error.to_string())
+                Outcome::Refused(error.to_string())
             }
             Err(error) => return Ok(Err(error)),
         };
-        self.die_if(Step::RequestNoted)?;
-        if let Answer::Refused(why) = &answer {
+        if let Outcome::Refused(why) = &outcome {
             tracing::warn!(request.id = %id, "A request was not sealed: {why}");
         }
-        if let Err(error) = self.write_answer(id, &answer) {
+        let answer = Answer {
+            id: id.to_owned(),
+            outcome,
+        };
+        let answered = self.step(Step::RequestAnswered, || self.write(id, "answer", &answer))?;
+        if let Err(error) = answered {
             return Ok(Err(error));
         }
-        self.die_if(Step::RequestAnswered)?;
-        Ok(durable::remove_file(&self.place(id, "claimed")))
+        // The note goes last: what is claimed without one would be sealed again.
+        self.step(Step::RequestForgotten, || {
+            durable::remove_file(&self.place(id, "claimed"))?;
+            durable::remove_file(&self.place(id, "note"))
+        })
     }
 
     fn read(&self, id: &str) -> io::Result<Option<(Request, Control)>> {
@@ -248,52 +287,116 @@ impl Inbox {
         Ok(Some((request, control)))
     }
 
-    /// `None` when there is no room.
+    /// Seals a request, or finds out that it was sealed before. `None` when there is no room.
     async fn seal(
         &self,
+        id: &str,
         request: &Request,
         control: &Control,
         recorder: &mut Recorder,
         listener: &dyn Listener,
-    ) -> Result<Option<Answer>, RecorderError> {
-        match sealed_before(request.since, control, recorder.reader()).await {
-            Ok(None) => {}
-            Ok(Some(sealed)) => return Ok(Some(Answer::Sealed(sealed))),
-            Err(BufferError::Missing { .. }) => {
-                let why = "entries sealed since it was asked for are in a file that was set aside, so \
-                           nobody can tell whether it is among them; look at the collector, then ask again";
-                return Ok(Some(Answer::Refused(why.to_owned())));
-            }
-            Err(error) => return Err(LogError::from(error).into()),
-        }
-        if let Some(why) = listener.objection(control) {
-            return Ok(Some(Answer::Refused(why)));
-        }
-        let Some((index, unix_ms)) = recorder.seal_control(control).await? else {
-            return Ok(None);
+    ) -> Result<io::Result<Option<Outcome>>, RecorderError> {
+        let lost = |why: &str| {
+            Ok(Ok(Some(Outcome::Refused(format!(
+                "it was about to be sealed when the gateway ended, and nobody can tell whether it was: \
+                 {why}; look for it in the log here or at the collector, then ask again"
+            )))))
         };
-        tracing::info!(index, "Sealed on request: {}", request.words);
-        Ok(Some(Answer::Sealed(Sealed { index, unix_ms })))
+        let noted = match self.note(id) {
+            Ok(noted) => noted,
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                return lost("its note is damaged");
+            }
+            Err(error) => return Ok(Err(error)),
+        };
+        if let Some(sealed) = noted.and_then(|note| note.sealed) {
+            return Ok(Ok(Some(Outcome::Sealed(sealed))));
+        }
+        let before = match noted {
+            None => None,
+            Some(Note { since, .. }) => {
+                match sealed_before(since, control, recorder.reader()).await {
+                    Ok(found) => found.map(|sealed| (since, sealed)),
+                    Err(BufferError::Missing { .. }) => {
+                        return lost("the entries from then are in a file that was set aside");
+                    }
+                    Err(error) => return Err(LogError::from(error).into()),
+                }
+            }
+        };
+        let (since, sealed) = match before {
+            Some(found) => found,
+            None => {
+                if let Some(why) = listener.objection(control) {
+                    return Ok(Ok(Some(Outcome::Refused(why))));
+                }
+                let since = recorder.status().size;
+                let intent = Note {
+                    since,
+                    sealed: None,
+                };
+                // Before anything is sealed: after a crash it is what tells to look for the statement.
+                let intended =
+                    self.step(Step::RequestIntended, || self.write(id, "note", &intent))?;
+                if let Err(error) = intended {
+                    return Ok(Err(error));
+                }
+                let Some((index, unix_ms)) = recorder.seal_control(control).await? else {
+                    // It waits, and others of the same words may be sealed before it.
+                    let forgotten = durable::remove_file(&self.place(id, "note"));
+                    return Ok(forgotten.map(|()| None));
+                };
+                tracing::info!(index, request.id = %id, "Sealed on request: {}", request.words);
+                (since, Sealed { index, unix_ms })
+            }
+        };
+        let place = Note {
+            since,
+            sealed: Some(sealed),
+        };
+        let noted = self.step(Step::RequestSealed, || self.write(id, "note", &place))?;
+        Ok(noted.map(|()| Some(Outcome::Sealed(sealed))))
     }
 
-    fn write_answer(&self, id: &str, answer: &Answer) -> io::Result<()> {
-        let text = serde_json::to_vec(answer).map_err(io::Error::other)?;
-        durable::write_file(&self.place(id, "answer"), &text, Access::Owner)
+    /// The note of a request, if it was about to be sealed.
+    fn note(&self, id: &str) -> io::Result<Option<Note>> {
+        let Some(bytes) = durable::read_file(&self.place(id, "note"))? else {
+            return Ok(None);
+        };
+        let damaged = |_| io::Error::new(io::ErrorKind::InvalidData, "the note does not read");
+        serde_json::from_slice(&bytes).map(Some).map_err(damaged)
+    }
+
+    fn write(&self, id: &str, state: &str, content: &impl Serialize) -> io::Result<()> {
+        let text = serde_json::to_vec(content).map_err(io::Error::other)?;
+        durable::write_file(&self.place(id, state), &text, Access::Owner)
     }
 
     fn place(&self, id: &str, state: &str) -> PathBuf {
         self.dir.join(format!("{id}.{state}"))
     }
 
-    fn die_if(&self, step: Step) -> Result<(), RecorderError> {
-        if self.faults.strike(step) == Strike::Die {
-            return Err(LogError::Buffer(BufferError::Died(step)).into());
+    /// Does one step. A test can make it fail, fail although it took effect, or be the last one.
+    fn step(
+        &self,
+        step: Step,
+        action: impl FnOnce() -> io::Result<()>,
+    ) -> Result<io::Result<()>, RecorderError> {
+        let failed = || io::Error::other(format!("planned failure at {step:?}"));
+        match self.faults.strike(step) {
+            Strike::Nothing => Ok(action()),
+            Strike::Fail => Ok(Err(failed())),
+            Strike::FailButPersist => Ok(action().and_then(|()| Err(failed()))),
+            Strike::Die => {
+                action()?;
+                Err(LogError::Buffer(BufferError::Died(step)).into())
+            }
         }
-        Ok(())
     }
 }
 
-/// The same statement among the entries from `since` on: this request, sealed before a crash.
+/// The same statement among the entries from `since` on: the request whose note says so, sealed before a
+/// crash.
 async fn sealed_before(
     since: u64,
     control: &Control,

@@ -36,6 +36,39 @@ impl Faults for DieOnce {
     }
 }
 
+/// Fails the first time a step is reached, with or without effect.
+#[derive(Debug)]
+struct FailOnce {
+    step: Step,
+    how: Strike,
+    done: AtomicBool,
+}
+
+impl Faults for FailOnce {
+    fn strike(&self, step: Step) -> Strike {
+        if step == self.step && !self.done.swap(true, Ordering::SeqCst) {
+            self.how
+        } else {
+            Strike::Nothing
+        }
+    }
+}
+
+/// The steps of a request, and those of the recorder within it.
+const STEPS: [Step; 11] = [
+    Step::RequestClaimed,
+    Step::RequestIntended,
+    Step::Sealed,
+    Step::Commit,
+    Step::Committed,
+    Step::JournalNote,
+    Step::Release,
+    Step::RequestSealed,
+    Step::RequestNoted,
+    Step::RequestAnswered,
+    Step::RequestForgotten,
+];
+
 fn record(text: &str) -> Control {
     Control::Commissioning {
         text: text.to_owned(),
@@ -136,18 +169,7 @@ async fn while_the_gateway_runs_it_seals_for_the_command() {
 
 #[tokio::test]
 async fn wherever_the_gateway_dies_a_request_is_sealed_exactly_once_and_answered() {
-    let steps = [
-        Step::RequestClaimed,
-        Step::Sealed,
-        Step::Commit,
-        Step::Committed,
-        Step::JournalNote,
-        Step::Release,
-        Step::RequestSealed,
-        Step::RequestNoted,
-        Step::RequestAnswered,
-    ];
-    let cases = steps
+    let cases = STEPS
         .into_iter()
         .flat_map(|step| [(step, true), (step, false)]);
     for (step, restarted) in cases {
@@ -191,6 +213,126 @@ async fn wherever_the_gateway_dies_a_request_is_sealed_exactly_once_and_answered
         );
         assert_eq!(left_in_folder(&site), [""; 0], "{step:?}");
     }
+}
+
+/// Puts a request into the folder, as a command does.
+fn put(site: &Site, id: &str, text: &str) {
+    let body = hex::encode(record(text).encode());
+    let request = format!(r#"{{"kind":14,"body":"{body}","words":"{id}"}}"#);
+    let folder = requests::prepare(site.dir.path()).unwrap();
+    let path = folder.join(format!("{id}.request"));
+    durable::write_file(&path, request.as_bytes(), Access::Owner).unwrap();
+}
+
+/// What stands in an answer: the id it names and the index of the entry.
+fn answer(site: &Site, id: &str) -> Option<(String, u64)> {
+    let path = site.dir.path().join(format!("requests/{id}.answer"));
+    let answer: serde_json::Value =
+        serde_json::from_slice(&durable::read_file(&path).unwrap()?).unwrap();
+    let index = answer["outcome"]["Sealed"]["index"].as_u64().unwrap();
+    Some((answer["id"].as_str().unwrap().to_owned(), index))
+}
+
+/// Serves as the running gateway does, with a restart whenever the recorder gives up, until nothing
+/// but answers is left.
+async fn settle(site: &Site, mut recorder: Recorder) -> Recorder {
+    let inbox = Inbox::new(site.dir.path(), &site.faults);
+    let mut left = left_in_folder(site);
+    for _ in 0..20 {
+        if inbox.serve(&mut recorder, &mut ()).await.is_err() {
+            drop(recorder);
+            recorder = site.start().await;
+        }
+        left = left_in_folder(site);
+        left.retain(|name| !name.ends_with(".answer"));
+        if left.is_empty() {
+            break;
+        }
+    }
+    assert_eq!(left, [""; 0], "still there");
+    recorder
+}
+
+#[tokio::test]
+async fn the_same_words_asked_for_twice_at_once_are_two_entries_whatever_fails() {
+    let cases = STEPS.into_iter().flat_map(|step| {
+        [Strike::Fail, Strike::FailButPersist, Strike::Die].map(|how| (step, how))
+    });
+    for (step, how) in cases {
+        let mut site = Site::new(ManualClock::trusted(MARCH + 5_000, 5_000));
+        site.start().await.close().await.unwrap();
+        let faults = Arc::new(FailOnce {
+            step,
+            how,
+            done: AtomicBool::new(true),
+        });
+        site.faults = Arc::clone(&faults) as Arc<dyn Faults>;
+        let recorder = site.start().await;
+        // Both before the gateway looks: both are of one size of the log.
+        put(&site, "b", "checked");
+        put(&site, "a", "checked");
+        faults.done.store(false, Ordering::SeqCst);
+        let mut recorder = settle(&site, recorder).await;
+        assert!(faults.done.load(Ordering::SeqCst), "{step:?} not reached");
+        // And once more, when the others have long been answered.
+        put(&site, "0", "checked");
+        recorder = settle(&site, recorder).await;
+        recorder.close().await.unwrap();
+        let mut answered: Vec<u64> = ["a", "b", "0"]
+            .into_iter()
+            .map(|id| {
+                let (named, index) = answer(&site, id).unwrap();
+                assert_eq!(named, id);
+                index
+            })
+            .collect();
+        answered.sort_unstable();
+        let applied = site.whole().await;
+        assert_eq!(
+            places(&applied, &record("checked")),
+            answered,
+            "{step:?} {how:?}"
+        );
+        answered.dedup();
+        assert_eq!(answered.len(), 3, "each its own: {step:?} {how:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_to_another_request_and_a_damaged_note_are_not_believed() {
+    let mut site = Site::new(ManualClock::trusted(MARCH + 5_000, 5_000));
+    let mut recorder = site.start().await;
+    let inbox = Inbox::new(site.dir.path(), &site.faults);
+    put(&site, "a", "checked");
+    let folder = site.dir.path().join("requests");
+    durable::move_file(&folder.join("a.request"), &folder.join("a.claimed")).unwrap();
+    durable::write_file(&folder.join("a.note"), b"{", Access::Owner).unwrap();
+    let before = recorder.status().size;
+    inbox.serve(&mut recorder, &mut ()).await.unwrap();
+    assert_eq!(recorder.status().size, before);
+    let text = std::fs::read_to_string(folder.join("a.answer")).unwrap();
+    assert!(text.contains("nobody can tell whether it was"), "{text}");
+    assert_eq!(left_in_folder(&site), ["a.answer"]);
+
+    let other = r#"{"id":"b","outcome":{"Sealed":{"index":1,"unix_ms":1}}}"#;
+    let mut command = pin!(ask(of(&site), "mine"));
+    let forged = async {
+        loop {
+            let asked = left_in_folder(&site)
+                .into_iter()
+                .find_map(|name| name.strip_suffix(".request").map(str::to_owned));
+            if let Some(id) = asked {
+                let path = folder.join(format!("{id}.answer"));
+                return durable::write_file(&path, other.as_bytes(), Access::Owner).unwrap();
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let (answer, ()) = tokio::join!(command.as_mut(), forged);
+    let error = answer.unwrap_err().to_string();
+    assert!(error.contains("answers another request, b"), "{error}");
+    recorder.close().await.unwrap();
+    site.whole().await;
 }
 
 #[tokio::test]
@@ -250,8 +392,8 @@ async fn what_may_not_be_sealed_is_refused_in_words_and_the_gateway_goes_on() {
     let mut recorder = site.start().await;
     let folder = site.dir.path().join("requests");
     durable::create_private_dir(&folder).unwrap();
-    let genesis = r#"{"since":0,"kind":1,"body":"a0","words":"x"}"#;
-    let body = r#"{"since":0,"kind":8,"body":"a0","words":"x"}"#;
+    let genesis = r#"{"kind":1,"body":"a0","words":"x"}"#;
+    let body = r#"{"kind":8,"body":"a0","words":"x"}"#;
     for (name, text, why) in [
         ("a", "no request at all", "does not read"),
         ("b", genesis, "kind 1 are not sealed on request"),
@@ -290,7 +432,7 @@ async fn a_folder_that_others_may_write_is_not_served() {
     durable::create_private_dir(&folder).unwrap();
     std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o777)).unwrap();
     let body = hex::encode(record("forged").encode());
-    let text = format!(r#"{{"since":0,"kind":14,"body":"{body}","words":"x"}}"#);
+    let text = format!(r#"{{"kind":14,"body":"{body}","words":"x"}}"#);
     durable::write_file(&folder.join("a.request"), text.as_bytes(), Access::Owner).unwrap();
     let before = recorder.status().size;
     let inbox = Inbox::new(site.dir.path(), &site.faults);
@@ -309,7 +451,7 @@ async fn one_item_that_cannot_be_taken_keeps_nothing_else_waiting() {
     let folder = requests::prepare(site.dir.path()).unwrap();
     // The first request cannot be moved where it belongs; the second is no file, nor is the third's claim.
     let body = hex::encode(record("waited").encode());
-    let text = format!(r#"{{"since":0,"kind":14,"body":"{body}","words":"x"}}"#);
+    let text = format!(r#"{{"kind":14,"body":"{body}","words":"x"}}"#);
     for name in ["a.request", "z.request"] {
         durable::write_file(&folder.join(name), text.as_bytes(), Access::Owner).unwrap();
     }
