@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use serde::Serialize;
 
-use crate::config::{ConfigError, GatewayConfig};
+use crate::config::{ConfigError, GatewayConfig, Problem};
 use crate::notify::Notifier;
 use crate::run::run;
 
@@ -163,15 +163,16 @@ pub fn load(path: &Path) -> Result<GatewayConfig, Failure> {
     })
 }
 
-/// Carries a command out and returns what it prints.
+/// Carries a command out and returns what it prints. `shutdown` begins to wait for the wish to stop; only
+/// the commands that stop in order call it.
 ///
 /// # Errors
 ///
 /// [`Failure`].
-pub async fn execute(
+pub async fn execute<F: Future<Output = ()>>(
     cli: Cli,
     notifier: Notifier,
-    shutdown: impl Future<Output = ()>,
+    shutdown: impl FnOnce() -> F,
 ) -> Result<String, Failure> {
     let Cli {
         config: file,
@@ -180,8 +181,15 @@ pub async fn execute(
     let config = || load(&file);
     match command {
         Command::Run => {
+            let shutdown = shutdown();
             let config = config()?;
             plan::feasible(&config)?;
+            for warning in &config.warnings {
+                let Problem {
+                    line, key, text, ..
+                } = warning;
+                tracing::warn!("{}, line {line}: {key}: {text}", file.display());
+            }
             let environment = surroundings::environment(&config, notifier);
             run(config, environment, shutdown).await?;
             Ok(String::new())
@@ -190,7 +198,7 @@ pub async fn execute(
         Command::Enroll(args) => enroll::execute(&config()?, &args).await,
         Command::Check(args) => check::execute(&config()?, &args).await,
         Command::Plan(args) => plan::execute(&config()?, &args),
-        Command::Scan(args) => scan::execute(args, shutdown).await,
+        Command::Scan(args) => scan::execute(args, shutdown()).await,
         Command::Probe(args) => probe::execute(&file, &args).await,
         Command::Commission(args) => commission::execute(&config()?, &args).await,
         Command::Config(command) => config::execute(&command).await,

@@ -36,7 +36,7 @@ fn main() -> ExitCode {
         }
     };
     let notifier = Notifier::new(std::env::var("NOTIFY_SOCKET").ok().as_deref());
-    let code = match runtime.block_on(cli::execute(cli, notifier, stop_requested())) {
+    let code = match runtime.block_on(cli::execute(cli, notifier, stop_requested)) {
         Ok(text) => {
             print!("{text}");
             ExitCode::SUCCESS
@@ -52,18 +52,26 @@ fn main() -> ExitCode {
     code
 }
 
-/// Completes at SIGTERM or Ctrl-C.
-async fn stop_requested() {
-    match signal(SignalKind::terminate()) {
-        Ok(mut terminate) => {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                result = tokio::signal::ctrl_c() => drop(result),
+/// Completes at SIGTERM or Ctrl-C. From the call on, not from the first poll, neither of them ends the
+/// process by itself: a gateway that is stopped while it starts stops in order.
+fn stop_requested() -> impl Future<Output = ()> {
+    let received = |kind: SignalKind, name: &str| {
+        let received = signal(kind).inspect_err(|error| {
+            tracing::error!("{name} cannot be received: {error}");
+        });
+        async move {
+            match received {
+                Ok(mut received) => drop(received.recv().await),
+                Err(_not_received) => std::future::pending().await,
             }
         }
-        Err(error) => {
-            tracing::error!("SIGTERM cannot be received: {error}");
-            drop(tokio::signal::ctrl_c().await);
+    };
+    let terminate = received(SignalKind::terminate(), "SIGTERM");
+    let interrupt = received(SignalKind::interrupt(), "Ctrl-C");
+    async move {
+        tokio::select! {
+            () = terminate => {}
+            () = interrupt => {}
         }
     }
 }

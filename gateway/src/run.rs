@@ -145,7 +145,12 @@ pub async fn run(
     };
     let target = Target::of(&config);
     let inbox = Inbox::new(&config.data_dir, &around.faults);
-    let mut recorder = connection::open(&target, settings, around).await?;
+    tokio::pin!(shutdown);
+    let mut recorder = tokio::select! {
+        // Nothing is sampled yet; whatever the start was about to seal the next one does.
+        () = &mut shutdown => return Ok(()),
+        opened = connection::open(&target, settings, around) => opened?,
+    };
     // The commands find these folders made by the gateway, not by whoever asks first. Without them
     // nothing can be asked for, which is no reason not to record.
     let prepared = requests::prepare(&config.data_dir).and(commission::prepare(&config.data_dir));

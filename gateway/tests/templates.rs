@@ -453,7 +453,7 @@ async fn command(arguments: &[&str]) -> Result<String, (String, u8)> {
         .chain(arguments)
         .map(Into::into);
     let cli = cli::parse(arguments).unwrap();
-    let printed = cli::execute(cli, Notifier::new(None), std::future::pending()).await;
+    let printed = cli::execute(cli, Notifier::new(None), std::future::pending::<()>).await;
     printed.map_err(|failure| (failure.text, failure.code))
 }
 

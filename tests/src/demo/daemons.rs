@@ -126,7 +126,7 @@ impl Daemons {
         // A thread of its own, as the program has a process of its own; it is driven by the same
         // runtime.
         let task = tokio::task::spawn_blocking(move || {
-            let run = gateway::cli::execute(cli, Notifier::new(None), asked);
+            let run = gateway::cli::execute(cli, Notifier::new(None), || asked);
             let ran = tokio::runtime::Handle::current().block_on(run);
             ran.map(drop).map_err(|failure| told(&failure))
         });
@@ -330,7 +330,7 @@ fn gateway_command(config: &Path, arguments: &[&str]) -> anyhow::Result<Cli> {
 /// Carries out a command of the gateway that ends by itself, exactly as its command line does.
 pub(super) async fn gateway_once(config: &Path, arguments: &[&str]) -> anyhow::Result<String> {
     let cli = gateway_command(config, arguments)?;
-    let done = gateway::cli::execute(cli, Notifier::new(None), std::future::pending()).await;
+    let done = gateway::cli::execute(cli, Notifier::new(None), std::future::pending::<()>).await;
     done.map_err(|failure| told(&failure))
 }
 
