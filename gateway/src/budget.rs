@@ -4,6 +4,9 @@
 //! same planning as at run time), puts the cost model on each ([`cost`]), and asks for every
 //! interval: are all requests that are due by its end, and one longer-lived request that may have
 //! just begun, over in time? The link serves whoever must be finished first, so that is enough.
+//! Identity and settings count as work that is due once an hour, which is how they are read: behind a
+//! tick's values, in the time these leave ([`crate::watch::Gate::due`]). At a connect they come first, and
+//! that tick may go without some of its values: [`LineBudget::recognition_us`] says how long it takes.
 //! A configuration for which the answer is no is refused before it runs: it would lose ticks for ever.
 
 use std::collections::BTreeMap;
@@ -60,6 +63,9 @@ pub struct LineBudget {
     pub load_percent: f64,
     /// By interval, ascending.
     pub intervals: Vec<Interval>,
+    /// How long identity and settings of all devices occupy the line, at every connect and once an
+    /// hour, in microseconds.
+    pub recognition_us: u64,
     /// What would help, if an interval cannot be met.
     pub remedies: Vec<String>,
     /// By device, in the order of the file.
@@ -167,9 +173,9 @@ impl LineBudget {
         let listens = line.mode == LineMode::Listen;
         let mut times = Times::default();
         if !listens {
-            for request in devices.iter().flat_map(|device| &device.requests) {
-                times.add(request.every_s, Duration::from_micros(request.time_us));
-            }
+            times = Times::of(&devices, |request| {
+                (request.every_s, Duration::from_micros(request.time_us))
+            });
         }
         let intervals: Vec<Interval> = times
             .intervals()
@@ -200,6 +206,7 @@ impl LineBudget {
             answer_is_assumed: line.answer.is_none(),
             pause_us: micros(cost.pause()),
             load_percent: times.load_percent(),
+            recognition_us: micros(times.recognition.0),
             intervals,
             remedies,
             devices,
@@ -357,13 +364,22 @@ impl Interval {
 struct Times {
     /// By interval in seconds: all its requests together, and the longest of them.
     by_interval: BTreeMap<u16, (Duration, Duration)>,
+    /// The same of what is read once an hour, in the time that the intervals leave.
+    recognition: (Duration, Duration),
 }
 
 impl Times {
-    fn add(&mut self, every_s: u16, request: Duration) {
-        let (sum, longest) = self.by_interval.entry(every_s).or_default();
-        *sum += request;
-        *longest = (*longest).max(request);
+    /// The times of all requests; `cost` says how often one is sent and how long it takes.
+    fn of(devices: &[DeviceBudget], cost: impl Fn(&RequestCost) -> (u16, Duration)) -> Self {
+        let mut times = Self::default();
+        for request in devices.iter().flat_map(|device| &device.requests) {
+            let (every_s, time) = cost(request);
+            add(times.by_interval.entry(every_s).or_default(), time);
+        }
+        for request in devices.iter().flat_map(|device| &device.recognition) {
+            add(&mut times.recognition, cost(request).1);
+        }
+        times
     }
 
     fn intervals(&self) -> impl Iterator<Item = u16> {
@@ -380,7 +396,8 @@ impl Times {
         let share = |(every_s, (sum, _)): (&u16, &(Duration, Duration))| {
             sum.as_secs_f64() / f64::from(*every_s) * 100.0
         };
-        self.by_interval.iter().map(share).sum()
+        let hourly = share((&RECOGNISED_EVERY_S, &self.recognition));
+        self.by_interval.iter().map(share).sum::<f64>() + hourly
     }
 
     /// When everything is answered that must be by the second `end` after all intervals began
@@ -393,13 +410,24 @@ impl Times {
             .sum();
         let after = self.by_interval.range(end.saturating_add(1)..);
         let begun = after.map(|(_, (_, longest))| *longest).max();
-        due + begun.unwrap_or_default()
+        let (all, longest) = self.recognition;
+        // Due at the end of the hour, and before that somebody else's turn.
+        if end >= RECOGNISED_EVERY_S {
+            due + all
+        } else {
+            due + begun.unwrap_or_default().max(longest)
+        }
     }
 
     /// Whether the interval's requests are answered in time at each of its ends until the longest
-    /// interval is over; from there everything repeats at least as easily.
+    /// interval is over, with identity and settings the hour; from there everything repeats at least as
+    /// easily.
     fn meets(&self, every_s: u16) -> bool {
-        let longest = self.intervals().last().unwrap_or(every_s);
+        let longest = if self.recognition.0.is_zero() {
+            self.intervals().last().unwrap_or(every_s)
+        } else {
+            RECOGNISED_EVERY_S
+        };
         (1..=longest / every_s)
             .map(|round| round * every_s)
             .all(|end| self.due_by(end) + margin_of(every_s) <= Duration::from_secs(u64::from(end)))
@@ -413,6 +441,12 @@ impl Times {
 /// What is left of an interval when its requests are given up.
 fn margin_of(every_s: u16) -> Duration {
     margin(u64::from(every_s) * 1_000)
+}
+
+/// Adds a request to a sum and its longest.
+fn add((sum, longest): &mut (Duration, Duration), request: Duration) {
+    *sum += request;
+    *longest = (*longest).max(request);
 }
 
 fn micros(duration: Duration) -> u64 {
@@ -429,16 +463,55 @@ fn seconds(micros: u64) -> String {
 mod tests {
     use std::time::Duration;
 
-    use super::{Budget, Times, report};
+    use super::{Budget, Times, add, report};
     use crate::columns::TERMINAL;
     use crate::config::GatewayConfig;
 
     fn times(requests: &[(u16, u64)]) -> Times {
         let mut times = Times::default();
         for &(every_s, millis) in requests {
-            times.add(every_s, Duration::from_millis(millis));
+            let request = Duration::from_millis(millis);
+            add(times.by_interval.entry(every_s).or_default(), request);
         }
         times
+    }
+
+    #[test]
+    fn identity_and_settings_count_as_work_of_an_hour_that_may_have_just_begun() {
+        // 3 600 × 975 ms leave 90 s of the hour: two requests of 80 s, each no longer than 50 ms.
+        let with = |each_ms: u64, sum_s: u64| {
+            let mut times = times(&[(1, 925)]);
+            times.recognition = (Duration::from_secs(sum_s), Duration::from_millis(each_ms));
+            times
+        };
+        assert!(with(45, 80).all_met());
+        assert!(
+            !with(60, 80).meets(1),
+            "a value's second is not over after it"
+        );
+        assert!(
+            !with(45, 271).meets(1),
+            "the hour has no room for all of it"
+        );
+        let load = with(45, 36).load_percent();
+        assert!((load - 93.5).abs() < 1e-9, "{load}");
+        let text = "[gateway]\norigin = \"example.com/gw/1\"\ndata_dir = \"data\"\n\
+            [[line]]\nname = \"bus\"\nserial = \"/dev/serial/by-id/port\"\nbaud = 9600\n\
+            [[modbus]]\nname = \"meter\"\nline = \"bus\"\naddress_base = \"pdu\"\n\
+            [[modbus.identity]]\nname = \"serial_number\"\ntable = \"holding\"\naddress = 10\n\
+            type = \"u32\"\n\
+            [[modbus.point]]\nname = \"p\"\ntable = \"input\"\naddress = 0\ntype = \"f32\"\n\
+            decimals = 1\nunit = \"V\"\nkind = \"instant\"\ninterval_s = 1\n";
+        let budget = Budget::of(&GatewayConfig::parse("gateway.toml", text).unwrap());
+        // 17 characters of 10 bits at 9600 baud, 20 ms until it answers, 30 ms pause.
+        let [line] = &budget.lines[..] else {
+            panic!("{budget:?}")
+        };
+        assert_eq!(
+            (line.recognition_us, line.intervals[0].needed_us),
+            (67_708, 135_416)
+        );
+        assert!(report(&budget).contains("Identity and settings: 0.07 s more"));
     }
 
     #[test]

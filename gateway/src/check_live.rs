@@ -246,6 +246,7 @@ mod tests {
             raw: None,
             quality: quality.to_owned(),
             round_trip_ms: None,
+            answer_ms: None,
             device: "m".to_owned(),
             answered,
         }

@@ -13,12 +13,15 @@ use ring::rand::SecureRandom;
 use serde::Serialize;
 use tokio::time::{Instant, timeout_at};
 
+use crate::budget::cost::Cost;
 use crate::checks::Watch;
 use crate::columns::{Side, align};
-use crate::config::{GatewayConfig, MESSAGE_STREAMS_FROM};
+use crate::config::{GatewayConfig, MESSAGE_STREAMS_FROM, ModbusDevice};
 use crate::modbus::outcome::Outcome;
 use crate::modbus::recognise::Verdict;
+use crate::modbus::register_map::Value;
 use crate::mqtt::{self, MqttError};
+use crate::plan::Span;
 use crate::sample::{MessageSource as _, PointSample, SampleValue};
 use crate::sampling::{self, Reader};
 use crate::watch::Gate;
@@ -38,6 +41,9 @@ pub struct Row {
     pub quality: String,
     /// How long the device took, in milliseconds; absent for messages and where nothing was sent.
     pub round_trip_ms: Option<u64>,
+    /// The part of it that the device took to answer, without the time of the bytes on a bus: what
+    /// `answer_ms` of the line means. Behind a converter by the line's `baud`, or what `plan` assumes.
+    pub answer_ms: Option<u64>,
     /// The device or broker.
     pub device: String,
     /// Whether it answered at all, with a value or a refusal.
@@ -75,7 +81,7 @@ pub async fn read_through(
     let polled = join_all(
         readers
             .into_iter()
-            .map(|reader| read_device(reader, &table, wait)),
+            .map(|reader| read_device(reader, config, &table, wait)),
     );
     let (polled, messages) = join(polled, read_messages(config, &table, wait)).await;
     let mut rows: BTreeMap<u16, Row> = polled.into_iter().flatten().collect();
@@ -85,6 +91,7 @@ pub async fn read_through(
 
 async fn read_device(
     mut reader: Reader,
+    config: &GatewayConfig,
     table: &MeasurementConfig,
     wait: Duration,
 ) -> Vec<(u16, Row)> {
@@ -96,7 +103,7 @@ async fn read_device(
             let deadline = Instant::now() + longest.min(Duration::from_secs(120));
             reader.read(deadline).await.to_vec()
         }
-        Reader::Heard(reader) => reader.read_once(Instant::now() + wait).await,
+        Reader::Heard(reader, _) => reader.read_once(Instant::now() + wait).await,
     };
     let good: BTreeMap<u16, i64> = reader
         .values()
@@ -110,11 +117,12 @@ async fn read_device(
             }
         })
         .collect();
+    let on_wire = |value: &Value| bytes_time(&reader, config, value.span);
     let values = reader.values().iter().zip(outcomes);
     let rows = values.filter_map(|(value, outcome)| {
         let point = table.points.get(usize::from(value.point))?;
         let exponent = point.scale_from.and_then(|factor| good.get(&factor));
-        let row = polled_row(
+        let mut row = polled_row(
             point,
             value.point,
             reader.name(),
@@ -122,9 +130,28 @@ async fn read_device(
             exponent.copied(),
             &reader.verdict(),
         );
+        if row.round_trip_ms.is_some() {
+            let took = outcome.round_trip.saturating_sub(on_wire(value));
+            row.answer_ms = u64::try_from(took.as_millis()).ok();
+        }
         Some((value.point, row))
     });
     rows.collect()
+}
+
+/// How long the bytes of the request that reads a value take on the bus.
+fn bytes_time(reader: &Reader, config: &GatewayConfig, value: Span) -> Duration {
+    let Reader::Polled(polled) = reader else {
+        return Duration::ZERO;
+    };
+    let named = |device: &&ModbusDevice| device.name == reader.name();
+    let line = config.modbus.iter().find(named);
+    let Some(line) = line.and_then(|device| config.lines.get(device.line)) else {
+        return Duration::ZERO;
+    };
+    // Without it, the value was refused in a joined request and read alone.
+    let joined = polled.requests().find(|request| request.contains(value));
+    Cost::on(line).on_wire(joined.unwrap_or(value))
 }
 
 /// `exponent` is the good value of the point's scale factor.
@@ -214,6 +241,7 @@ fn row(
             qualities.join(", ")
         },
         round_trip_ms,
+        answer_ms: None,
         device: device.to_owned(),
         answered: true,
     }
@@ -336,6 +364,12 @@ pub fn table(rows: &[Row]) -> String {
             text.push_str("  ");
             text.push_str(&line);
             text.push('\n');
+        }
+        let of_device = rows.iter().filter(|row| row.device == device);
+        if let Some(longest) = of_device.filter_map(|row| row.answer_ms).max() {
+            text.push_str(&format!(
+                "  answer_ms = {longest} for its line: the longest, without the bytes' time on a bus\n"
+            ));
         }
     }
     text

@@ -78,16 +78,20 @@ impl<'l> Cost<'l> {
     /// How long the line is occupied by one request, from the question to the end of the pause.
     #[must_use]
     pub fn of(self, request: Span) -> Duration {
+        self.on_wire(request) + self.answer() + self.pause()
+    }
+
+    /// How long the bytes of a request and its answer take on the bus; on a network next to nothing.
+    #[must_use]
+    pub fn on_wire(self, request: Span) -> Duration {
         let count = usize::from(request.count);
         let values = if request.is_bits() {
             count.div_ceil(8)
         } else {
             count * 2
         };
-        // On a network the bytes themselves take next to nothing.
         let bytes = u32::try_from(RTU_QUESTION + RTU_ANSWER + values).unwrap_or(u32::MAX);
-        let wire = self.byte_time().saturating_mul(bytes);
-        wire + self.answer() + self.pause()
+        self.byte_time().saturating_mul(bytes)
     }
 }
 

@@ -39,11 +39,9 @@ pub(super) fn of(
 
 /// The costs of all requests, each with its interval and line as `change` has them.
 fn times(devices: &[DeviceBudget], line: &LineConfig, change: impl Fn(u16) -> u16) -> Times {
-    let mut times = Times::default();
-    for request in devices.iter().flat_map(|device| &device.requests) {
-        times.add(change(request.every_s), Cost::on(line).of(request.span));
-    }
-    times
+    Times::of(devices, |request| {
+        (change(request.every_s), Cost::on(line).of(request.span))
+    })
 }
 
 /// The shortest interval at which the points of the one that is too short, and of any below it, fit.

@@ -66,6 +66,14 @@ fn write_line(out: &mut String, line: &LineBudget) -> std::fmt::Result {
     for row in align(&rows, &sides) {
         writeln!(out, "  {row}")?;
     }
+    if line.recognition_us > 0 {
+        let text = format!(
+            "Identity and settings: {} s more, behind the values once an hour, before them at every \
+             connect, where some values of that tick may then be missing.",
+            seconds(line.recognition_us)
+        );
+        out.push_str(&paragraph(&text, 2));
+    }
     writeln!(out, "  load of the line: {:.0} %", line.load_percent)?;
     if !line.remedies.is_empty() {
         let text = format!("Any of these helps: {}.", line.remedies.join("; "));

@@ -8,12 +8,14 @@ use ring::rand::SystemRandom;
 
 use super::{Failure, json};
 use crate::buffer::LogReader;
+use crate::columns::paragraph;
 use crate::config::GatewayConfig;
 use crate::watch::{Book, Gate};
 use crate::{read_once, sampling};
 
 /// What `read` takes.
 #[derive(Debug, Args)]
+#[command(after_help = NOTE)]
 pub struct ReadArgs {
     /// Once, then ends. (Continuous reading is what `run` does.)
     #[arg(long, required = true)]
@@ -26,6 +28,10 @@ pub struct ReadArgs {
     json: bool,
 }
 
+const NOTE: &str = "\
+A serial port, or a converter with RTU over TCP, must not be in use: stop a gateway that polls it
+first, or you are told which process has it. `status` shows the values of a running gateway.";
+
 pub(super) async fn execute(config: &GatewayConfig, args: &ReadArgs) -> Result<String, Failure> {
     let wait = Duration::from_secs(args.wait_s);
     let gates = gates(config).await?;
@@ -37,6 +43,11 @@ pub(super) async fn execute(config: &GatewayConfig, args: &ReadArgs) -> Result<S
         for gate in &gates {
             for said in gate.waiting() {
                 text.push_str(&format!("{}: {said}\n", gate.device()));
+            }
+        }
+        for device in &config.modbus {
+            if let Some(said) = sampling::unwatched(config, device) {
+                text.push_str(&paragraph(&format!("{}: {said}", device.name), 0));
             }
         }
         Ok(text)
