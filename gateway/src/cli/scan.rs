@@ -56,9 +56,11 @@ Examples:
   Who is at two addresses?
     fieldseal-gateway scan --host 192.168.1.30 --host 192.168.1.31
 
-Only reads are asked. A serial port must not be in use: stop a gateway that polls it first. The
-search of a serial port ends with the settings at which somebody answers, as all units of a bus
-share them. Ctrl-C ends it and shows what was found.";
+Only reads are asked. A serial port, or a converter with --rtu-over-tcp, must not be in use: stop
+a gateway that polls it first, or you are told which process has it. The search of a serial port
+ends with the settings at which somebody answers, as all units of a bus share them. Stop bits do not
+show in an answer: without --full only one is tried, and a device that is set to two mostly answers
+as well; what its menu says counts. Ctrl-C ends the search and shows what was found.";
 
 /// Unit ids as written on the command line.
 #[derive(Debug, Clone)]
@@ -140,7 +142,7 @@ pub(super) async fn execute(
         return Err(Failure::new(why).after(text));
     }
     if !report.complete {
-        // The port cannot be opened; the last note says why.
+        // The port cannot be opened, or another process has the line; the last note says why.
         let why = report.notes.pop().unwrap_or_default();
         return Err(Failure::unavailable(why).after(text));
     }
@@ -237,6 +239,14 @@ fn write_found(out: &mut String, found: &Found) -> std::fmt::Result {
             like.template,
             like.identity.join(", ")
         )?;
+        if let Some(factory) = &like.factory {
+            let assumed = if like.factory_is_assumed {
+                " is assumed, its maker's document does not state it"
+            } else {
+                " as its maker states"
+            };
+            writeln!(out, "    leaves the factory with: {factory}{assumed}")?;
+        }
     }
     // To be copied, so in one line however long.
     match like.first() {

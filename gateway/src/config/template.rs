@@ -8,6 +8,7 @@
 //! Not promised: that a template is right. `verification` says how far it was checked, and the SHA-256
 //! of the file's bytes is sealed with every device that uses it.
 
+use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -85,6 +86,21 @@ pub struct FactoryLine {
     pub stop_bits: u8,
     /// The document does not state them: something to try first, not a fact.
     pub assumed: bool,
+}
+
+impl fmt::Display for FactoryLine {
+    /// `9600 baud 8N1`, or `8N1` where no speed is stated.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(baud) = self.baud {
+            write!(f, "{baud} baud ")?;
+        }
+        let parity = match self.parity {
+            "even" => 'E',
+            "odd" => 'O',
+            _ => 'N',
+        };
+        write!(f, "8{parity}{}", self.stop_bits)
+    }
 }
 
 /// What a device's requests must respect; `None`: nothing is known, the gateway's default holds.

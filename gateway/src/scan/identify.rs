@@ -19,6 +19,10 @@ pub struct Likeness {
     pub template: String,
     /// What its identity registers hold, `serial_number 12345`.
     pub identity: Vec<String>,
+    /// The serial settings that such a device leaves the factory with, `9600 baud 8N1`.
+    pub factory: Option<String>,
+    /// Whether its maker's document does not state them: they are what to try first, no fact.
+    pub factory_is_assumed: bool,
 }
 
 /// Reads the map of a SunSpec device; `None` if it has none or stops answering.
@@ -44,6 +48,8 @@ pub async fn like(line: &Inquiry, unit: u8) -> Vec<Likeness> {
             found.push(Likeness {
                 template: (*name).to_owned(),
                 identity,
+                factory: template.line.map(|line| line.to_string()),
+                factory_is_assumed: template.line.is_some_and(|line| line.assumed),
             });
         }
     }

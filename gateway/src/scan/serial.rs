@@ -137,6 +137,13 @@ pub async fn serial(port: &Port, report: &mut Report, watcher: &Watcher<'_>) {
         // The next settings open the port again.
         drop(inquiry);
         if report.found.len() > before {
+            let (_, parity, stop_bits) = settings;
+            if parity == Parity::None {
+                report.notes.push(format!(
+                    "the stop bits are those that were asked with, {stop_bits}: an answer does not show \
+                     whether the device is set to 1 or 2, its menu does"
+                ));
+            }
             break;
         }
     }

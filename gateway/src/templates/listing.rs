@@ -290,15 +290,8 @@ fn write_show(out: &mut String, template: &Template) -> std::fmt::Result {
 
 fn ex_works(template: &Template) -> String {
     let line = template.line.map(|line| {
-        let parity = match line.parity {
-            "even" => 'E',
-            "odd" => 'O',
-            _ => 'N',
-        };
         let assumed = if line.assumed { " (assumed)" } else { "" };
-        let baud = line.baud.map(|baud| format!("{baud} baud "));
-        let baud = baud.unwrap_or_default();
-        format!("{baud}8{parity}{}{assumed}", line.stop_bits)
+        format!("{line}{assumed}")
     });
     let tcp = template.tcp_port.map(|port| format!("TCP port {port}"));
     let unit = Some(format!("unit {}", template.default_unit_id));
