@@ -2,11 +2,16 @@
 //!
 //! The code carries a secret, which proves entry 0 to the collector, and the fingerprint of the
 //! collector's TLS key, which proves the collector to us. What is to be sent is written to a pending
-//! file first: should the process die between request and answer, the same request is made again,
-//! and the collector answers the same.
+//! file first: should the process die between request and answer, the same request is made again.
+//!
+//! The collector gives another token each time, and only the newest is good. A command and the running
+//! gateway may both want to enrol with one code, so one of them does ([`Turn`]) and the other finds it
+//! done.
 
+use std::fs::{File, TryLockError};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -15,6 +20,7 @@ use evidence::note::{SignatureKind, Vkey};
 use ring::hmac;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+use tokio::time::Instant;
 
 use crate::buffer::Row;
 use crate::clock::Clock;
@@ -30,6 +36,10 @@ pub use by_file::{accept_answer, request_file};
 
 const ENROLMENT: &str = "enrolment.json";
 const PENDING: &str = "enrolment.pending.json";
+/// How long another process may take to enrol: longer than any request to the collector.
+const BUSY_AT_MOST: Duration = Duration::from_secs(60);
+/// How often is looked whether it has.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// Why there is no enrolment.
 #[derive(Debug, Error)]
@@ -43,6 +53,11 @@ pub enum EnrolError {
     /// There is one already.
     #[error("this log is enrolled already; a second collector needs another log")]
     Enrolled,
+    /// Another process does not come to an end with it.
+    #[error(
+        "another process has been enrolling this log for a minute; wait for it and look at `fieldseal-gateway status`"
+    )]
+    Busy,
     /// No code was given and none is waiting.
     #[error("no enrolment is waiting; run `fieldseal-gateway enroll CODE`")]
     NothingPending,
@@ -227,6 +242,35 @@ impl Enrolment {
     }
 }
 
+/// The right to enrol, for one process at a time; ends when it is dropped, or with the process.
+#[derive(Debug)]
+pub struct Turn {
+    /// The data directory itself: nothing is created that could belong to another user.
+    _dir: File,
+}
+
+impl Turn {
+    /// Waits until nobody else enrols.
+    ///
+    /// # Errors
+    ///
+    /// [`EnrolError::Busy`] after a minute; what the file system refused.
+    pub async fn take(data_dir: &Path) -> Result<Self, EnrolError> {
+        let dir = File::open(data_dir)?;
+        let deadline = Instant::now() + BUSY_AT_MOST;
+        loop {
+            match dir.try_lock() {
+                Ok(()) => return Ok(Self { _dir: dir }),
+                Err(TryLockError::WouldBlock) if Instant::now() < deadline => {
+                    tokio::time::sleep(LOOK_AGAIN).await;
+                }
+                Err(TryLockError::WouldBlock) => return Err(EnrolError::Busy),
+                Err(TryLockError::Error(error)) => return Err(error.into()),
+            }
+        }
+    }
+}
+
 /// What waits for an answer.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -273,7 +317,8 @@ pub fn keep_code(data_dir: &Path, code: &str) -> Result<(), EnrolError> {
     Ok(())
 }
 
-/// Enrols with the kept code. `first` is entry 0 with its checkpoint.
+/// Enrols with the kept code. `first` is entry 0 with its checkpoint. The turn says that nobody else
+/// does; where somebody has while it was waited for, that is the enrolment.
 ///
 /// May be repeated at any time: the request is the same until the answer is stored.
 ///
@@ -281,6 +326,7 @@ pub fn keep_code(data_dir: &Path, code: &str) -> Result<(), EnrolError> {
 ///
 /// [`EnrolError`]; after a permanent refusal the code is forgotten.
 pub async fn enrol(
+    _turn: &Turn,
     data_dir: &Path,
     origin: &Origin,
     log_vkey: &Vkey,
@@ -288,7 +334,12 @@ pub async fn enrol(
     config: &CollectorConfig,
     clock: Arc<dyn Clock>,
 ) -> Result<Enrolment, EnrolError> {
-    let code = pending(data_dir)?;
+    let code = match pending(data_dir) {
+        Err(EnrolError::NothingPending) => {
+            return Enrolment::load(data_dir)?.ok_or(EnrolError::NothingPending);
+        }
+        other => other?,
+    };
     let collector = Collector::new(config, origin, Some(code.pin), None, clock)?;
     let body = request(&code, log_vkey, first)?;
     let answer: Answer = match collector.enrol(body).await {

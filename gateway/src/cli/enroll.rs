@@ -45,6 +45,8 @@ pub(super) async fn execute(config: &GatewayConfig, args: &EnrollArgs) -> Result
             "the configuration names no collector; add [collector] with url = \"https://…\"",
         ));
     };
+    // Held to the end: the running gateway must not enrol with the same code meanwhile.
+    let turn = enrol::Turn::take(&config.data_dir).await?;
     if let Some(from) = &args.from {
         let enrolment = enrol::accept_answer(&config.data_dir, &config.origin, collector, from)?;
         return Ok(enrolled(&enrolment));
@@ -68,12 +70,13 @@ pub(super) async fn execute(config: &GatewayConfig, args: &EnrollArgs) -> Result
             to.file_name().unwrap_or_default().to_string_lossy(),
         ));
     }
-    // A running gateway may have been faster with the same code; the answer is the same.
+    // A running gateway may have been faster with a code that waited.
     let enrolment = match Enrolment::load(&config.data_dir)? {
         Some(enrolment) if !replaces || args.code.is_none() => enrolment,
         // None, or one whose token the collector never accepted and that another code replaces.
         _ => {
             enrol::enrol(
+                &turn,
                 &config.data_dir,
                 &config.origin,
                 &identity.vkey(),

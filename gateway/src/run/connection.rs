@@ -213,7 +213,9 @@ impl Connection {
         let first = first.ok_or_else(|| std::io::Error::other("the log has no entry 0"))?;
         let data_dir: PathBuf = self.target.data_dir.clone();
         let clock = Arc::clone(&self.clock);
+        let turn = enrol::Turn::take(&data_dir).await?;
         enrol::enrol(
+            &turn,
             &data_dir,
             &self.target.origin,
             &self.log_vkey,

@@ -9,7 +9,7 @@ use gateway::buffer::LogReader;
 use gateway::clock::{Clock as _, ManualClock};
 use gateway::collector as client;
 use gateway::delivery::{Delivery, DeliveryParts, HeadState, Outcome, Progress};
-use gateway::enrol::{self, EnrolError, Enrolment};
+use gateway::enrol::{self, EnrolError, Enrolment, Turn};
 use gateway::live::{self, LiveTable};
 use gateway::recorder::Recorder;
 use gateway::tls::Pin;
@@ -274,7 +274,10 @@ async fn an_enrolment_whose_answer_was_lost_is_asked_again_with_the_same_words()
         let clock = Arc::new(site.clock.clone());
         let (dir, origin) = (site.dir.path(), &site.settings.origin);
         let (first, vkey, config) = (&first, &vkey, collector.config());
-        async move { enrol::enrol(dir, origin, vkey, first, &config, clock).await }
+        async move {
+            let turn = Turn::take(dir).await?;
+            enrol::enrol(&turn, dir, origin, vkey, first, &config, clock).await
+        }
     };
     assert!(matches!(ask().await, Err(EnrolError::NothingPending)));
     enrol::keep_code(site.dir.path(), &collector.code()).unwrap();
@@ -282,7 +285,10 @@ async fn an_enrolment_whose_answer_was_lost_is_asked_again_with_the_same_words()
     assert!(ask().await.is_err());
     assert!(enrol::is_pending(site.dir.path()));
     collector.set(Mood::Good);
-    let enrolment = ask().await.unwrap();
+    // The command and the running gateway at once: a second token would make the first one worthless.
+    let (enrolment, other) = tokio::join!(ask(), ask());
+    let enrolment = enrolment.unwrap();
+    assert_eq!(enrolment, other.unwrap());
     assert_eq!(enrolment.token, TOKEN);
     assert_eq!(enrolment.pin(), Some(collector.pin));
     assert!(!enrol::is_pending(site.dir.path()));
@@ -310,7 +316,16 @@ async fn a_used_code_is_refused_and_forgotten() {
     let vkey = recorder.log().identity().vkey();
     let origin = &site.settings.origin;
     let config = collector.config();
-    let refused = enrol::enrol(site.dir.path(), origin, &vkey, &first, &config, clock);
+    let turn = Turn::take(site.dir.path()).await.unwrap();
+    let refused = enrol::enrol(
+        &turn,
+        site.dir.path(),
+        origin,
+        &vkey,
+        &first,
+        &config,
+        clock,
+    );
     let text = refused.await.unwrap_err().to_string();
     assert!(text.contains("E11") && text.contains("used"), "{text}");
     assert!(!enrol::is_pending(site.dir.path()));
