@@ -331,8 +331,8 @@ mod tests {
         let example = include_str!("../examples/gateway.toml");
         let text = super::report(&GatewayConfig::parse("gateway.toml", example).unwrap());
         for expected in [
-            "11 points of 4 Modbus devices and 1 brokers",
-            "Stream 1: 6 points every 1 s in 3 requests",
+            "16 points of 5 Modbus devices and 1 brokers",
+            "Stream 1: 10 points every 1 s in 5 requests",
             "Stream 10: 2 points every 10 s in 2 requests",
             "every 1 s: holding 100-111 (4x00101-4x00112), 12 registers, 2 values",
             "every 1 s: holding 0-19 (4x00001-4x00020), 20 registers, 3 values",

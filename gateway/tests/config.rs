@@ -52,6 +52,7 @@ fn the_example_is_complete_and_correct() {
             (1, 1_000, 10, false),
             (5, 5_000, 50, false),
             (10, 10_000, 100, false),
+            (60, 60_000, 600, false),
             (10_000, 1_000, 100_000, true)
         ]
     );
@@ -73,6 +74,24 @@ fn the_example_is_complete_and_correct() {
     assert_eq!(point("energy-export").kind, PointKind::Register);
     assert_eq!(point("energy-export").sentinels, [0xFFFF_FFFF]);
     assert_eq!(point("wellhead-pressure").stale_after_s, Some(60));
+    let factor = table.point("inverter-power-factor").unwrap().0;
+    assert_eq!(point("inverter-power").scale_from, Some(factor));
+    let mode = point("inverter-mode");
+    assert_eq!((mode.format.kind, mode.unit.as_str()), (Kind::Text, "1"));
+    assert_eq!(modbus("inverter-mode"), (Table::Holding, 60, 8));
+    let inverter = config
+        .modbus
+        .iter()
+        .find(|device| device.name == "inverter")
+        .unwrap();
+    let together: Vec<(&str, Option<&str>)> = inverter
+        .points
+        .iter()
+        .map(|point| (point.name.as_str(), point.together.as_deref()))
+        .collect();
+    let co2 = Some("co2-vented");
+    assert!(together.contains(&("co2-vented-tonnes", co2)));
+    assert!(together.contains(&("co2-vented-kilograms", co2)));
     let bus = config
         .modbus
         .iter()

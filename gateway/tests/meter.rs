@@ -32,7 +32,7 @@ impl Meter {
             std::env::var("FIELDSEAL_TEST_PYTHON").unwrap_or_else(|_| "python3".to_owned());
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/meter.py");
         let mut process = Command::new(&python)
-            .arg(script)
+            .args([script, "tcp"])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

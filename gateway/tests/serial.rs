@@ -54,10 +54,15 @@ impl Cable {
             .args([end(&ours), end(&theirs)])
             .spawn()
             .unwrap_or_else(|error| panic!("start socat: {error}; tests/run installs it"));
-        let socat = Peer(socat);
-        while !(ours.exists() && theirs.exists()) {
-            sleep(Duration::from_millis(5)).await;
-        }
+        let mut socat = Peer(socat);
+        let plugged = async {
+            while !(ours.exists() && theirs.exists()) {
+                let ended = socat.0.try_wait().unwrap();
+                assert_eq!(ended, None, "socat made no pseudo-terminals");
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(PATIENCE, plugged).await.unwrap();
         Self {
             _socat: socat,
             ours,
@@ -86,10 +91,10 @@ impl Cable {
 /// pymodbus on a serial port, or behind a TCP port without one; and what it printed.
 fn meter(port: Option<&Path>) -> (Peer, String) {
     let python = std::env::var("FIELDSEAL_TEST_PYTHON").unwrap_or_else(|_| "python3".to_owned());
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/serial_meter.py");
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/meter.py");
     let mut process = Command::new(&python)
         .arg(script)
-        .args(port)
+        .arg(port.unwrap_or(Path::new("rtu")))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
