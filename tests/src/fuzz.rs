@@ -7,6 +7,7 @@
 //! as long as one likes with `FIELDSEAL_FUZZ_ROUNDS`. Each body is what a coverage-guided fuzzer wants.
 
 use std::collections::HashMap;
+use std::hint::black_box;
 use std::time::Duration;
 
 use evidence::aggregate::HourAggregate;
@@ -18,14 +19,16 @@ use evidence::control::Control;
 use evidence::decimal::Decimal;
 use evidence::entry::Entry;
 use evidence::hash::Origin;
-use evidence::measurement::{MeasurementConfig, Table};
+use evidence::measurement::{MeasurementConfig, Point, PointKind, Source, Table};
 use evidence::note::{Note, Vkey};
 use evidence::policy::Policy;
 use evidence::proof::TlogProof;
 use evidence::tiles;
+use evidence::value::{Decoder as Value, Format, Kind, Order};
 use evidence::wire::Upload;
-use evidence::witness;
 use gateway::config::{GatewayConfig, Network, Template};
+use gateway::enrol::EnrolmentCode;
+use gateway::journal::PackedSamples;
 use gateway::modbus::frame::{Answer, Request};
 use gateway::modbus::listen::decoder::{Decoder, Event, Timing};
 use gateway::modbus::listen::rtu;
@@ -33,19 +36,15 @@ use gateway::modbus::{mbap, rtu as modbus_rtu};
 use gateway::mqtt::payload::Payload;
 use gateway::plan::Span;
 use gateway::proxy::request::{self, HEADER, Header};
+use gateway::sample::PointSample;
 use gateway::sunspec::Walk;
 use tokio::time::Instant;
-
-/// The keys of the format's worked example of a tree.
-const LOG_KEY: &str = "example.com/gw/0001+6bd98662+AYqI4910CfGV/VLbLTy6XXLKZwm/HZQSG/N0iAG0D29c";
-const WITNESS_KEY: &str =
-    "witness.example.org/w1+6d7ef907+BIE5dw6ofRdfVqNUZsNMfszLjYqRtO43ol32D1uPybOU";
 
 /// A target: bytes in, nothing out.
 pub type Target = fn(&[u8]);
 
 /// Every target by its name.
-pub const TARGETS: [(&str, Target); 25] = [
+pub const TARGETS: [(&str, Target); 26] = [
     ("entry", fuzz_entry),
     ("chunk", fuzz_chunk),
     ("measurement", fuzz_measurement),
@@ -57,8 +56,6 @@ pub const TARGETS: [(&str, Target); 25] = [
     ("proof", fuzz_proof),
     ("bundle", fuzz_bundle),
     ("upload", fuzz_upload),
-    ("add_checkpoint", fuzz_add_checkpoint),
-    ("witness_answer", fuzz_witness_answer),
     ("tiles", fuzz_tiles),
     ("aggregate", fuzz_aggregate),
     ("snapshot", fuzz_snapshot),
@@ -71,6 +68,9 @@ pub const TARGETS: [(&str, Target); 25] = [
     ("listen", fuzz_listen),
     ("proxy_request", fuzz_proxy_request),
     ("payload", fuzz_payload),
+    ("registers", fuzz_registers),
+    ("journal", fuzz_journal),
+    ("enrolment_code", fuzz_enrolment_code),
 ];
 
 /// A signed entry.
@@ -154,35 +154,6 @@ pub fn fuzz_bundle(bytes: &[u8]) {
 pub fn fuzz_upload(bytes: &[u8]) {
     if let Ok(upload) = Upload::decode(bytes) {
         assert_eq!(upload.encode().as_deref(), Ok(bytes), "one encoding");
-    }
-}
-
-/// What a witness is asked: one encoding, and a decision whatever is held.
-pub fn fuzz_add_checkpoint(bytes: &[u8]) {
-    let Ok(request) = witness::Request::parse(bytes) else {
-        return;
-    };
-    assert_eq!(request.to_bytes(), bytes, "one encoding");
-    let key = Vkey::parse(LOG_KEY).expect("the log of the worked example");
-    if let Ok(authentic) = request.authenticate(&[key]) {
-        // Never cosigned: whatever the log signed is the first tree, if the sender says so too.
-        let first = request.old == 0 && request.proof.is_empty();
-        let empty = authentic.checkpoint().size == 0;
-        let decided = authentic.decide(witness::Held::nothing());
-        assert!(empty || decided.is_ok() == first, "{decided:?}");
-    }
-}
-
-/// What a witness answers.
-pub fn fuzz_witness_answer(bytes: &[u8]) {
-    let key = Vkey::parse(WITNESS_KEY).expect("the witness of the worked example");
-    let note = Note {
-        text: "example.com/gw/0001\n".to_owned(),
-        signatures: Vec::new(),
-    };
-    drop(witness::read_cosignature(&note, bytes, &key));
-    if let Some(size) = witness::read_size(bytes) {
-        assert_eq!(format!("{size}\n").as_bytes(), bytes, "one encoding");
     }
 }
 
@@ -359,6 +330,99 @@ pub fn fuzz_payload(bytes: &[u8]) {
     }
 }
 
+/// Registers as every type and order reads them: what has a raw value is written as the same words.
+pub fn fuzz_registers(bytes: &[u8]) {
+    let words: Vec<u16> = bytes
+        .chunks_exact(2)
+        .map(|pair| u16::from(pair[0]) << 8 | u16::from(pair[1]))
+        .take(16)
+        .collect();
+    let kinds = [
+        Kind::U16,
+        Kind::I16,
+        Kind::U32,
+        Kind::I32,
+        Kind::U64,
+        Kind::I64,
+        Kind::F32,
+        Kind::F64,
+        Kind::Bit(3),
+        Kind::Bits { low: 2, high: 9 },
+        Kind::Bcd16,
+        Kind::Bcd32,
+        Kind::Bcd64,
+        Kind::Text,
+    ];
+    for kind in kinds {
+        for order in [Order::Abcd, Order::Cdab, Order::Badc, Order::Dcba] {
+            let format = Format { kind, order };
+            if kind == Kind::Text {
+                let text = format.characters(&Format::text_bytes(&words));
+                assert!(!text.chars().any(char::is_control), "for people");
+                continue;
+            }
+            for count in [1, 2, 4] {
+                let Some(words) = words.get(..count) else {
+                    continue;
+                };
+                let Some(raw) = format.raw(words) else {
+                    continue;
+                };
+                // A bit is one of sixteen that came along.
+                if !matches!(kind, Kind::Bit(_) | Kind::Bits { .. }) {
+                    assert_eq!(format.wire_words(raw), words, "{kind:?} {order:?}");
+                }
+                let point = Point {
+                    name: "p".to_owned(),
+                    stream: 1,
+                    device: 0,
+                    source: Source::Modbus {
+                        table: Table::Holding,
+                        address: 0,
+                        words: u8::try_from(count).unwrap_or(1),
+                    },
+                    format,
+                    scale: Decimal::ONE,
+                    offset: Decimal::ZERO,
+                    decimals: 3,
+                    unit: "1".to_owned(),
+                    kind: PointKind::Instant,
+                    sentinels: Vec::new(),
+                    scale_from: Some(1),
+                    min: None,
+                    max: None,
+                    max_step_per_s: None,
+                    stale_after_s: None,
+                };
+                let decoder = Value::new(&point);
+                black_box(decoder.value(raw)).ok();
+                // A scale factor is a register as well: it may say anything.
+                let exponent = Some(i64::from(words[0].cast_signed()));
+                black_box(decoder.value_with(raw, |_factor| exponent)).ok();
+            }
+        }
+    }
+}
+
+/// A row of the journal, as it is found after a crash: what is taken is its samples and no others.
+pub fn fuzz_journal(bytes: &[u8]) {
+    if let Some(row) = PackedSamples::from_bytes(bytes) {
+        let samples = row.unpack();
+        assert_eq!(row.iter().count(), samples.len());
+        assert_eq!(PackedSamples::of(&samples).unpack(), samples, "its own row");
+    }
+}
+
+/// An enrolment code as a person pastes it.
+pub fn fuzz_enrolment_code(bytes: &[u8]) {
+    if let Ok(text) = std::str::from_utf8(bytes)
+        && let Ok(code) = EnrolmentCode::parse(text)
+    {
+        assert_eq!(code.id.len(), 8);
+        assert_eq!(code.mac(b"entry 0").len(), 64);
+    }
+}
+
 /// Well-formed bytes to begin with: every block of the format's worked examples, a configuration,
 /// frames of a serial line and requests of a client.
 #[must_use]
@@ -375,18 +439,6 @@ pub fn seeds() -> Vec<Vec<u8>> {
         seeds.push(format!("{block}\n").into_bytes());
         seeds.extend(block.lines().map(|line| line.as_bytes().to_vec()));
     }
-    // The checkpoint of the worked example, as a log first shows it to a witness, and later.
-    let proof = format
-        .split("```\n")
-        .find(|block| block.starts_with("c2sp.org/tlog-proof@v1\n"));
-    let note = proof.and_then(|proof| proof.split_once("\n\n"));
-    for head in [
-        "old 0\n\n",
-        "old 2\nZx8UbF5HHooag6PCFM5LqQe486WIjRTMjNPOdbsS75Q=\n\n",
-    ] {
-        seeds.extend(note.map(|(_head, note)| format!("{head}{note}").into_bytes()));
-    }
-    seeds.push(b"20852163\n".to_vec());
     seeds.push(include_bytes!("../../gateway/examples/gateway.toml").to_vec());
     seeds.push(include_bytes!("../../gateway/templates/eastron-sdm630.toml").to_vec());
     let span = Span {
@@ -418,6 +470,11 @@ pub fn seeds() -> Vec<Vec<u8>> {
     seeds.push(request::answer(header, span, &Answer::Words(vec![1, 2, 3])));
     seeds.push(br#"{"value": 12.5, "unit": "MPa"}"#.to_vec());
     seeds.push(b"-12.50e3".to_vec());
+    let samples = [PointSample::good(0, 4_711), PointSample::good(7, -1)];
+    seeds.push(PackedSamples::of(&samples).as_bytes().to_vec());
+    let code =
+        "fs1.0a1b2c3d.000102030405060708090a0b0c0d0e0f.AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
+    seeds.push(code.as_bytes().to_vec());
     seeds
 }
 
