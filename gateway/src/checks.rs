@@ -58,6 +58,8 @@ struct At {
     mantissa: i64,
     /// When it came to this value.
     since_ms: u64,
+    /// It was read in this run: how long ago that is, is known.
+    is_dated: bool,
 }
 
 impl Watch {
@@ -98,6 +100,19 @@ impl Watch {
     /// Forgets the values so far: what follows is of another device or another setting.
     pub const fn forget(&mut self) {
         (self.last_good, self.low) = (None, None);
+    }
+
+    /// What a register showed last before this run, on its grid: a lower value is a rollback or a
+    /// rollover. How far it may have advanced since then is not judged.
+    pub const fn resume(&mut self, mantissa: i64) {
+        if self.is_register && self.last_good.is_none() {
+            self.last_good = Some(At {
+                unix_ms: 0,
+                mantissa,
+                since_ms: 0,
+                is_dated: false,
+            });
+        }
     }
 
     /// The point that holds the scale factor; values of this one go through [`Self::check_scaled`].
@@ -153,9 +168,10 @@ impl Watch {
             unix_ms: at_ms,
             mantissa,
             since_ms: at_ms,
+            is_dated: true,
         };
         if let Some(last) = self.last_good {
-            if last.mantissa == mantissa {
+            if last.mantissa == mantissa && last.is_dated {
                 now.since_ms = last.since_ms;
             }
             if self.is_register && mantissa < last.mantissa {
@@ -217,7 +233,7 @@ impl Watch {
         if last.mantissa < 0 || now.mantissa < 0 || i128::from(last.mantissa) >= capacity {
             return false;
         }
-        if self.step.is_some() {
+        if self.step.is_some() && last.is_dated {
             !self.is_too_far(last, now, (over - self.resolution(last)).max(0))
         } else {
             over <= capacity / 10
@@ -229,6 +245,9 @@ impl Watch {
         let Some((rate, rate_decimals)) = self.step else {
             return false;
         };
+        if !last.is_dated {
+            return false;
+        }
         let mut elapsed = now.unix_ms.saturating_sub(last.unix_ms);
         if self.is_register {
             let standstill = now.unix_ms.saturating_sub(last.since_ms);
@@ -357,6 +376,26 @@ mod tests {
         assert_eq!(flags(&mut watch, 1_000, 0), []);
         assert_eq!(flags(&mut watch, 0, 1_000), [Quality::ROLLBACK]);
         assert_eq!(flags(&mut watch, 1_001, 2_000), []);
+    }
+
+    #[test]
+    fn a_register_below_what_it_showed_before_the_start_is_a_rollback() {
+        let mut watch = Watch::new(&point(PointKind::Register));
+        watch.resume(1_000);
+        assert_eq!(flags(&mut watch, 999, 0), [Quality::ROLLBACK]);
+        // Whatever it counted while nobody looked.
+        assert_eq!(flags(&mut watch, 40_000, 1_000), []);
+        assert_eq!(flags(&mut watch, 40_010, 2_000), [Quality::STEP]);
+        let capacity = rules(|rules| rules.rollover_at = Decimal::parse("4000").ok());
+        let mut watch = Watch::with_rules(&point(PointKind::Register), &capacity);
+        watch.resume(39_000);
+        assert_eq!(flags(&mut watch, 500, 0), [Quality::ROLLOVER]);
+        let mut watch = Watch::with_rules(&point(PointKind::Register), &capacity);
+        watch.resume(30_000);
+        assert_eq!(flags(&mut watch, 500, 0), [Quality::ROLLBACK]);
+        let mut instant = Watch::new(&point(PointKind::Instant));
+        instant.resume(1_000);
+        assert_eq!(flags(&mut instant, 10, 0), []);
     }
 
     #[test]

@@ -43,6 +43,7 @@ pub mod identity;
 pub mod inquiry;
 pub mod inspect;
 pub mod journal;
+pub mod last_good;
 pub mod live;
 pub mod log;
 pub mod modbus;

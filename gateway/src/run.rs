@@ -3,6 +3,7 @@
 //! One task owns the recorder; everything else talks to it through one queue. An error of the recorder
 //! ends the process: the next start recovers, and recovery is the normal start.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +20,7 @@ use crate::config::GatewayConfig;
 use crate::delivery::Outcome;
 use crate::enrol::EnrolError;
 use crate::faults::NoFaults;
+use crate::last_good;
 use crate::live::LiveTable;
 use crate::mqtt::{self, MqttError};
 use crate::notify::Notifier;
@@ -173,7 +175,16 @@ pub async fn run(
         .map(|(proxy, offers)| Proxy::start(proxy.clone(), offers))
         .collect();
     let lookout = Lookout::new(&config, &field.lines, &proxies);
-    for source in field.streams {
+    let last_good = match recorder.log().chain().config() {
+        Some(table) => last_good::registers(recorder.reader(), table).await,
+        None => Ok(BTreeMap::new()),
+    };
+    let last_good = last_good.unwrap_or_else(|error| {
+        tracing::warn!("What registers showed before this start cannot be read: {error}");
+        BTreeMap::new()
+    });
+    for mut source in field.streams {
+        source.resume(&last_good);
         tasks.spawn(sample(
             source,
             recorder.axes(),

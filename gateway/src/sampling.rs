@@ -377,6 +377,18 @@ impl PolledStream {
         }
     }
 
+    /// Takes over what registers showed last before this run, by the names of their points.
+    pub fn resume(&mut self, last_good: &BTreeMap<String, i64>) {
+        for value in self.devices.iter().flat_map(Reader::values) {
+            if let (Some(watch), Some(last)) = (
+                self.watches.get_mut(&value.point),
+                last_good.get(&value.name),
+            ) {
+                watch.resume(*last);
+            }
+        }
+    }
+
     /// The requests one tick takes, over all devices.
     #[must_use]
     pub fn request_count(&self) -> usize {

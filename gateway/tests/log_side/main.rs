@@ -7,6 +7,7 @@ mod commissioning;
 mod crash;
 mod delivering;
 mod devices;
+mod last_good;
 mod model;
 mod process;
 mod recording;
