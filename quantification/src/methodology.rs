@@ -4,7 +4,13 @@
 //! what does not fit, with file, line and column. The methodologies that ship with this crate are
 //! in `methodologies/`; [`shipped`] finds them by id. A methodology ships no emission factor.
 
+mod parameter;
+mod shipped;
+
+pub use shipped::{shipped, shipped_ids, shipped_text};
+
 use evidence::hash::{Hash, sha256};
+use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
@@ -13,7 +19,9 @@ use crate::formula::check::{Checked, Symbol, check};
 use crate::formula::{Expression, is_name};
 use crate::input::{InputError, Place, SourceFile, allowed};
 use crate::period::Interval;
+use crate::plan::MonitoringOption;
 use crate::unit::{Dimension, Unit};
+use parameter::RawParameter;
 
 /// How readings of a period become one value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,12 +100,39 @@ pub struct Parameter {
     pub direction: Option<Direction>,
     /// `net` or `gross` for heating values: the plan's number must be on the same basis.
     pub basis: Option<String>,
+    /// The monitoring options a plan may choose from for it: A public data, B transactions, C measurement.
+    pub options: Vec<MonitoringOption>,
     /// The value a plan may set, with a justification, instead of measuring.
     pub neutral: Option<Exact>,
+    /// The methodology's own number, which holds when the plan fixes none.
+    pub default: Option<DefaultValue>,
     /// The smallest value that makes sense, in `unit`.
     pub least: Option<Exact>,
     /// The largest value that makes sense, in `unit`.
     pub most: Option<Exact>,
+}
+
+/// A number that the methodology itself states, with where it comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DefaultValue {
+    /// The number, in the parameter's unit.
+    pub value: Exact,
+    /// The document, table and edition.
+    pub source: String,
+    /// The first and last day of a period it may be used for.
+    pub valid: (Option<Date>, Option<Date>),
+}
+
+/// A source of emissions that the methodology leaves out, so that a report says so.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Excluded {
+    /// The name of the emissions.
+    pub name: String,
+    /// What they are.
+    pub description: String,
+    /// Why they are left out.
+    pub reason: String,
 }
 
 /// A formula of the methodology.
@@ -142,6 +177,8 @@ pub struct Methodology {
     pub parameters: Vec<Parameter>,
     /// The formulas, in order of computation.
     pub formulas: Vec<Formula>,
+    /// What is left out.
+    pub excluded: Vec<Excluded>,
     hash: Hash,
 }
 
@@ -158,6 +195,8 @@ struct RawMethodology {
     indexes: Vec<RawIndex>,
     parameters: Vec<RawParameter>,
     formulas: Vec<RawFormula>,
+    #[serde(default)]
+    excluded: Vec<Excluded>,
 }
 
 #[derive(Deserialize)]
@@ -171,21 +210,6 @@ struct RawIndex {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct RawParameter {
-    name: Spanned<String>,
-    description: String,
-    unit: Spanned<String>,
-    over: Option<Spanned<String>>,
-    aggregations: Spanned<Vec<Aggregation>>,
-    direction: Option<Direction>,
-    basis: Option<String>,
-    neutral: Option<Exact>,
-    least: Option<Exact>,
-    most: Option<Exact>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
 struct RawFormula {
     name: Spanned<String>,
     #[serde(default)]
@@ -194,41 +218,6 @@ struct RawFormula {
     unit: Spanned<String>,
     over: Option<Spanned<String>>,
     expression: Spanned<String>,
-}
-
-const SHIPPED: [(&str, &str, &str); 2] = [
-    (
-        "co2_injection_mass",
-        "methodologies/co2_injection_mass.toml",
-        include_str!("../methodologies/co2_injection_mass.toml"),
-    ),
-    (
-        "grid_solar",
-        "methodologies/grid_solar.toml",
-        include_str!("../methodologies/grid_solar.toml"),
-    ),
-];
-
-/// The ids of the methodologies that ship with this crate.
-#[must_use]
-pub fn shipped_ids() -> Vec<&'static str> {
-    SHIPPED.iter().map(|(id, _, _)| *id).collect()
-}
-
-/// The text of a shipped methodology's file.
-#[must_use]
-pub fn shipped_text(id: &str) -> Option<&'static str> {
-    SHIPPED
-        .iter()
-        .find(|(known, _, _)| *known == id)
-        .map(|(_, _, text)| *text)
-}
-
-/// The shipped methodology of this id.
-#[must_use]
-pub fn shipped(id: &str) -> Option<Methodology> {
-    let (_, file, text) = SHIPPED.iter().find(|(known, _, _)| *known == id)?;
-    Some(Methodology::parse(text, file).expect("a shipped methodology is parsed by a test"))
 }
 
 impl Methodology {
@@ -314,6 +303,7 @@ impl Methodology {
             indexes,
             parameters,
             formulas,
+            excluded: raw.excluded,
             hash: sha256(text.as_bytes()),
         })
     }
@@ -330,69 +320,6 @@ impl Methodology {
         self.parameters
             .iter()
             .find(|parameter| parameter.name == name)
-    }
-}
-
-impl RawParameter {
-    fn check(self, source: &SourceFile<'_>, indexes: &[String]) -> Result<Parameter, InputError> {
-        let place = source.place(self.name.span().start);
-        let name = self.name.into_inner();
-        let list = self.aggregations.get_ref();
-        let at = source.place(self.aggregations.span().start);
-        if list.is_empty() {
-            let remedy = "allowed: increase, integral, mean, fixed";
-            return Err(source.error(
-                at,
-                "aggregations",
-                format!("`{name}` names no aggregation"),
-                remedy,
-            ));
-        }
-        if list
-            .iter()
-            .any(|aggregation| *aggregation != Aggregation::Fixed)
-            && self.direction.is_none()
-        {
-            let problem = format!("`{name}` is measured and declares no direction");
-            return Err(source.error(place, "direction", problem, "allowed: earns, costs"));
-        }
-        if list.contains(&Aggregation::Mean)
-            && list
-                .iter()
-                .any(|a| matches!(a, Aggregation::Increase | Aggregation::Integral))
-        {
-            let problem = format!("`{name}` could be an amount or a mean");
-            return Err(source.error(
-                at,
-                "aggregations",
-                problem,
-                "an amount is increase or integral, a state is mean",
-            ));
-        }
-        let outside = |value: Option<Exact>| {
-            value.is_some_and(|v| {
-                self.least.is_some_and(|least| v < least) || self.most.is_some_and(|most| v > most)
-            })
-        };
-        if outside(self.neutral) || outside(self.most) {
-            let problem = format!("`{name}`: neutral, least and most contradict one another");
-            return Err(source.error(place, "least", problem, "least ≤ neutral ≤ most"));
-        }
-        Ok(Parameter {
-            description: self.description,
-            unit: unit(source, &self.unit)?,
-            over: self
-                .over
-                .map(|over| index(source, &over, indexes))
-                .transpose()?,
-            aggregations: self.aggregations.into_inner(),
-            direction: self.direction,
-            basis: self.basis,
-            neutral: self.neutral,
-            least: self.least,
-            most: self.most,
-            name,
-        })
     }
 }
 

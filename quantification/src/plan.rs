@@ -185,6 +185,18 @@ pub enum MonitoringOption {
     C,
 }
 
+impl MonitoringOption {
+    /// Its letter.
+    #[must_use]
+    pub const fn letter(self) -> &'static str {
+        match self {
+            Self::A => "A",
+            Self::B => "B",
+            Self::C => "C",
+        }
+    }
+}
+
 /// A value that a person entered by hand.
 #[derive(Debug, Clone)]
 pub struct Entered {

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::exact::Exact;
-use crate::methodology::Direction;
+use crate::methodology::{Direction, Excluded};
 use crate::plan::{AdvanceOverGap, Project, RoundingPer};
 
 /// The name of this report format.
@@ -72,6 +72,9 @@ pub struct MethodologyReport {
     pub title: String,
     /// The SHA-256 of its file, hexadecimal.
     pub sha256: String,
+    /// What it leaves out, with its reasons.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub excluded: Vec<Excluded>,
 }
 
 /// A monitoring period.

@@ -79,6 +79,7 @@ pub(super) fn compose(computation: &Computation<'_>) -> Result<Report, Computati
             version: bound.methodology.version.clone(),
             title: bound.methodology.title.clone(),
             sha256: bound.methodology.hash().to_hex(),
+            excluded: bound.methodology.excluded.clone(),
         },
         period: period(computation),
         totals,

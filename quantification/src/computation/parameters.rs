@@ -9,7 +9,7 @@ use super::{Computation, ComputationError};
 use crate::exact::Exact;
 use crate::methodology::{Aggregation, Direction, Parameter};
 use crate::period::{day_after, day_start, utc, zone};
-use crate::plan::{Entered, Input, InputSource, MonitoringOption};
+use crate::plan::{Entered, Input, InputSource};
 use crate::report::{EnteredReport, GapReport, IntervalValue, ParameterReport, VintageValue};
 use crate::unit::Unit;
 
@@ -55,6 +55,14 @@ pub(super) fn describe(
                     .justification
                     .clone(),
             );
+            constant(computation, &mut report, *value);
+        }
+        InputSource::Default(value) => {
+            if let Some(default) = &parameter.default {
+                check_valid(computation, &input.label, default.valid)?;
+                report.source = Some(default.source.clone());
+            }
+            report.option = "default of the methodology".to_owned();
             constant(computation, &mut report, *value);
         }
         InputSource::Entered(positions) => {
@@ -187,7 +195,7 @@ fn by_hand(
             covered.push((from, to));
         }
         report.entered.push(EnteredReport {
-            option: option(value.option).to_owned(),
+            option: value.option.letter().to_owned(),
             value: value.value,
             unit: value.unit.symbol().to_owned(),
             from: value.from.to_string(),
@@ -198,7 +206,7 @@ fn by_hand(
     }
     report.option = entered
         .first()
-        .map_or("B", |value| option(value.option))
+        .map_or("B", |value| value.option.letter())
         .to_owned();
     report.aggregation = if mean {
         "mean, entered by hand"
@@ -245,14 +253,6 @@ fn crossing(input: &str, value: &Entered, interval: &str, counts: bool, notes: &
         value.from, value.to
     );
     notes.block("entered-crosses", input, text);
-}
-
-const fn option(option: MonitoringOption) -> &'static str {
-    match option {
-        MonitoringOption::A => "A",
-        MonitoringOption::B => "B",
-        MonitoringOption::C => "C",
-    }
 }
 
 /// Fills intervals, years and the whole period from sums per cell. For a mean, sums are weighted by

@@ -314,7 +314,10 @@ impl Binder<'_> {
         let second = found.get(1).map(|(place, _)| *place);
         match (found.into_iter().next(), second) {
             (Some((_, source)), None) => Ok(source),
-            (None, _) => Err(self.without_source(parameter, member, label)),
+            (None, _) => match &parameter.default {
+                Some(default) => Ok(InputSource::Default(default.value)),
+                None => Err(self.without_source(parameter, member, label)),
+            },
             (Some(_), Some(second)) => {
                 let problem = format!("`{label}` has more than one source");
                 Err(error(

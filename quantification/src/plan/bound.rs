@@ -43,6 +43,8 @@ pub enum InputSource {
         /// The number in the parameter's unit.
         value: Exact,
     },
+    /// The methodology's own number, in the parameter's unit.
+    Default(Exact),
     /// Values entered by hand (options A and B), by position in [`Plan::entered`].
     Entered(Vec<usize>),
     /// The parameter's neutral value.

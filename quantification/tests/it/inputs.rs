@@ -406,3 +406,49 @@ fn a_methodology_is_complete_and_consistent() {
     let index = methodology_error("over = \"well\"", "over = \"wel\"");
     assert!(index.remedy.contains("did you mean `well`?"), "{index}");
 }
+
+#[test]
+fn a_number_of_a_methodology_needs_a_source_and_a_place() {
+    let of = |from: &str, to: &str| {
+        let text = changed(shipped_text("co2_injection_volume").unwrap(), &[(from, to)]);
+        Methodology::parse(&text, "m.toml").unwrap_err()
+    };
+    let source = "source = \"40 CFR 98.443, equations RR-2 and RR-5: density of CO2 at standard conditions\"";
+    for nothing in ["source = \" \"", "source = \"example\""] {
+        let error = of(source, nothing);
+        assert_eq!(error.key, "source");
+        assert!(error.to_string().contains("needs its source"), "{error}");
+    }
+    assert_eq!(
+        of(source, "").key,
+        "source",
+        "a default without a source does not load"
+    );
+    let error = of("value = \"0.0018682\"", "value = \"-1\"");
+    assert!(error.to_string().contains("outside least"), "{error}");
+}
+
+#[test]
+fn a_plan_keeps_to_the_monitoring_options_of_its_methodology() {
+    let text = shipped_text("co2_injection_mass").unwrap();
+    let text = changed(
+        text,
+        &[(
+            "aggregations = [\"increase\", \"integral\"]\ndirection = \"earns\"",
+            "aggregations = [\"increase\", \"integral\"]\noptions = [\"B\"]\ndirection = \"earns\"",
+        )],
+    );
+    let methodology = Methodology::parse(&text, "m.toml").unwrap();
+    let plan = Plan::parse(INJECTION, "plan.toml").unwrap();
+    let error = plan.bind(&methodology).unwrap_err();
+    assert!(
+        error.to_string().contains("not monitored by measurement"),
+        "{error}"
+    );
+    assert!(
+        error.to_string().contains("the methodology allows: B"),
+        "{error}"
+    );
+    let refused = Methodology::parse(&text.replace("[\"B\"]", "[]"), "m.toml").unwrap_err();
+    assert_eq!(refused.key, "options");
+}

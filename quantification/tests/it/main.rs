@@ -12,6 +12,7 @@ mod language;
 mod messages;
 mod misplaced;
 mod plausible;
+mod project_types;
 mod properties;
 mod support;
 mod warnings;

@@ -4,7 +4,12 @@ use super::{Binder, error};
 use crate::input::allowed;
 use crate::methodology::{Aggregation, Direction, Parameter};
 use crate::plan::bound::{GapRule, InputSource, Nameplate, PointSource};
-use crate::plan::{AdvanceOverGap, Entered, Fixed, PlanError, Point};
+use crate::plan::{AdvanceOverGap, Entered, Fixed, MonitoringOption, PlanError, Point};
+
+fn allowed_options(parameter: &Parameter) -> String {
+    let letters: Vec<&str> = parameter.options.iter().map(|o| o.letter()).collect();
+    format!("the methodology allows: {}", letters.join(", "))
+}
 
 impl Binder<'_> {
     pub(super) fn point(
@@ -48,6 +53,13 @@ impl Binder<'_> {
                 return refuse("aggregation", problem, allowed(chosen.name(), &names));
             }
         };
+        if !parameter.options.contains(&MonitoringOption::C) {
+            let problem = format!(
+                "`{}` is not monitored by measurement (option C)",
+                parameter.name
+            );
+            return refuse("parameter", problem, allowed_options(parameter));
+        }
         let Some(direction) = parameter.direction else {
             return refuse(
                 "parameter",
@@ -235,6 +247,15 @@ impl Binder<'_> {
                     problem,
                     "use [[fixed]]",
                 ));
+            }
+            if !parameter.options.contains(&value.option) {
+                let problem = format!(
+                    "`{}` is not monitored by option {}",
+                    parameter.name,
+                    value.option.letter()
+                );
+                let remedy = allowed_options(parameter);
+                return Err(error(self.plan, value.place, "option", problem, remedy));
             }
             value.unit.check(&parameter.unit).map_err(|e| {
                 error(
