@@ -3,25 +3,13 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use evidence::cosignature;
-use evidence::key::{KeyError, SigningKey};
-use evidence::note::{Note, NoteSignature, SignatureKind, Vkey, VkeyError};
+use evidence::note::{Note, NoteSignature, Vkey};
 use ring::rand::SystemRandom;
 
 use crate::durable;
 
-/// The first words of a key file, as other tools of this kind write them.
-const PREFIX: &str = "PRIVATE+KEY+";
-/// The type byte of a cosigner's key.
-const TYPE: u8 = 4;
-
 /// The key with its name.
-pub struct Cosigner {
-    key: SigningKey,
-    vkey: Vkey,
-}
+pub struct Cosigner(evidence::cosigner::Cosigner);
 
 /// Why a key file cannot be used or made.
 #[derive(Debug, thiserror::Error)]
@@ -50,12 +38,9 @@ pub enum CosignerError {
         /// The file.
         path: PathBuf,
     },
-    /// The name is not one that signatures can carry.
-    #[error("cosigner name: {0}")]
-    Name(#[from] VkeyError),
-    /// No randomness.
-    #[error("cosigner key: {0}")]
-    Key(#[from] KeyError),
+    /// The name is not one that signatures can carry, or there is no randomness.
+    #[error("cosigner: {0}")]
+    Make(evidence::cosigner::CosignerError),
 }
 
 impl Cosigner {
@@ -68,17 +53,13 @@ impl Cosigner {
     ///
     /// [`CosignerError`]; an existing file is never touched.
     pub fn create(path: &Path, name: &str) -> Result<Self, CosignerError> {
-        let (key, seed) = SigningKey::generate(&SystemRandom::new())?;
-        let cosigner = Self::of(name, key)?;
-        let mut typed = vec![TYPE];
-        typed.extend_from_slice(&seed);
-        let hash = hex::encode(cosigner.vkey.key_hash());
-        let line = format!("{PREFIX}{name}+{hash}+{}\n", STANDARD.encode(typed));
+        let made = evidence::cosigner::Cosigner::generate(name, &SystemRandom::new());
+        let (cosigner, line) = made.map_err(CosignerError::Make)?;
         durable::create(path, line.as_bytes(), 0o600).map_err(|source| CosignerError::File {
             path: path.to_owned(),
             source,
         })?;
-        Ok(cosigner)
+        Ok(Self(cosigner))
     }
 
     /// Reads a key file.
@@ -93,9 +74,6 @@ impl Cosigner {
             path: path.to_owned(),
             source,
         };
-        let form = || CosignerError::Form {
-            path: path.to_owned(),
-        };
         let mode = std::fs::metadata(path).map_err(file)?.permissions().mode();
         if mode & 0o077 != 0 {
             return Err(CosignerError::NotPrivate {
@@ -103,30 +81,15 @@ impl Cosigner {
             });
         }
         let text = std::fs::read_to_string(path).map_err(file)?;
-        let rest = text.trim_end().strip_prefix(PREFIX).ok_or_else(form)?;
-        let mut parts = rest.splitn(3, '+');
-        let (Some(name), Some(hash), Some(key)) = (parts.next(), parts.next(), parts.next()) else {
-            return Err(form());
-        };
-        let typed = STANDARD.decode(key).map_err(|_error| form())?;
-        let seed = typed.strip_prefix(&[TYPE]).ok_or_else(form)?;
-        let seed = <[u8; 32]>::try_from(seed).map_err(|_length| form())?;
-        let cosigner = Self::of(name, SigningKey::from_seed(seed))?;
-        // Guards against a name or key changed by hand: gateways would refuse what it signs.
-        if hex::encode(cosigner.vkey.key_hash()) != hash {
-            return Err(form());
-        }
-        Ok(cosigner)
-    }
-
-    fn of(name: &str, key: SigningKey) -> Result<Self, CosignerError> {
-        let vkey = Vkey::new(name, SignatureKind::Cosignature, key.public())?;
-        Ok(Self { key, vkey })
+        let cosigner = evidence::cosigner::Cosigner::parse(&text);
+        cosigner.map(Self).map_err(|_form| CosignerError::Form {
+            path: path.to_owned(),
+        })
     }
 
     /// The public half in text form: what gateways and verifiers are told.
     pub const fn vkey(&self) -> &Vkey {
-        &self.vkey
+        self.0.vkey()
     }
 
     /// Cosigns a checkpoint at a second: the log's own signature line and ours, nothing else.
@@ -134,17 +97,16 @@ impl Cosigner {
     /// The caller lets the result out only after the store has committed what the checkpoint
     /// states, by the compare-and-swap that makes it the only one of its size.
     pub(crate) fn cosign(&self, text: &str, log_line: NoteSignature, unix_s: u64) -> Note {
-        let ours = cosignature::cosign(text, self.vkey.name(), &self.key, unix_s);
         Note {
             text: text.to_owned(),
-            signatures: vec![log_line, ours],
+            signatures: vec![log_line, self.0.cosign(text, unix_s)],
         }
     }
 }
 
 impl fmt::Debug for Cosigner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Cosigner({})", self.vkey)
+        self.0.fmt(f)
     }
 }
 

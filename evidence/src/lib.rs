@@ -22,6 +22,7 @@ pub mod checkpoint;
 pub mod chunk;
 pub mod control;
 pub mod cosignature;
+pub mod cosigner;
 pub mod decimal;
 pub mod entry;
 pub mod hash;

@@ -19,9 +19,8 @@ use thiserror::Error;
 pub use answer::{AnswerError, read_cosignature, read_size};
 
 use crate::checkpoint::{Checkpoint, CheckpointError, parse_decimal};
-use crate::cosignature::cosign;
+use crate::cosigner::Cosigner;
 use crate::hash::{Hash, empty_root};
-use crate::key::SigningKey;
 use crate::merkle::{ProofError, verify_consistency};
 use crate::note::{Note, NoteError, NoteSignature, Vkey};
 
@@ -349,8 +348,8 @@ impl Accepted {
     /// Cosigns at `unix_s`, which the caller took from a clock it trusts and which is not before the
     /// last cosignature of this log. Returns our line, and the note that carries it after the log's.
     #[must_use]
-    pub fn cosign(&self, name: &str, key: &SigningKey, unix_s: u64) -> (NoteSignature, Note) {
-        let line = cosign(&self.note.text, name, key, unix_s);
+    pub fn cosign(&self, cosigner: &Cosigner, unix_s: u64) -> (NoteSignature, Note) {
+        let line = cosigner.cosign(&self.note.text, unix_s);
         let mut note = self.note.clone();
         // The note was read, so it has at most 64 lines; ours must be among them.
         note.signatures.truncate(Note::MAX_SIGNATURES - 1);

@@ -234,6 +234,70 @@ fn crates_reserved_to_a_room_stay_there_and_oracles_do_not_ship() {
     assert_eq!(oracles_that_ship(&all), Vec::<String>::new());
 }
 
+/// The lines of the offline verifier's sources that name a crate of networks, SQL or runtimes outside
+/// of the modules that are there for it.
+fn impure_lines(path: &Path, text: &str) -> Vec<String> {
+    const ALLOWED: [&str; 6] = [
+        "src/witness",
+        "src/fetch",
+        "src/args/witness",
+        "src/args/fetch",
+        // Starts the runtime for those commands alone.
+        "src/main.rs",
+        "src/lib.rs",
+    ];
+    const NAMES: [&str; 8] = [
+        "axum", "hyper", "reqwest", "rustls", "sqlx", "std::net", "tokio", "tower",
+    ];
+    let shown = path.display().to_string();
+    if ALLOWED.iter().any(|allowed| shown.starts_with(allowed)) {
+        return Vec::new();
+    }
+    text.lines()
+        .enumerate()
+        .filter(|(_, line)| !line.trim_start().starts_with("//"))
+        .filter(|(_, line)| {
+            NAMES.iter().any(|name| {
+                line.match_indices(name).any(|(at, _)| {
+                    let before = line.get(..at).unwrap_or_default();
+                    let after = line.get(at + name.len()..).unwrap_or_default();
+                    !before.ends_with(|c: char| c.is_alphanumeric() || c == '_')
+                        && after.starts_with("::")
+                })
+            })
+        })
+        .map(|(number, line)| format!("verify/{shown}:{}: {}", number + 1, line.trim()))
+        .collect()
+}
+
+#[test]
+fn the_check_of_a_bundle_names_no_network_no_sql_and_no_runtime() {
+    let verify = root().join("verify");
+    let mut open = vec![verify.join("src")];
+    let (mut found, mut read) = (Vec::new(), 0);
+    while let Some(directory) = open.pop() {
+        for entry in std::fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                open.push(path);
+                continue;
+            }
+            let text = std::fs::read_to_string(&path).unwrap();
+            found.extend(impure_lines(path.strip_prefix(&verify).unwrap(), &text));
+            read += 1;
+        }
+    }
+    assert_eq!(found, Vec::<String>::new());
+    assert!(read > 10, "only {read} files read");
+    let broken =
+        "use tokio::sync::Mutex;\n// tokio::x\nlet a = sqlx::query(\"\");\nmy_tokio::x();\n";
+    assert_eq!(impure_lines(Path::new("src/print.rs"), broken).len(), 2);
+    assert_eq!(
+        impure_lines(Path::new("src/witness/state.rs"), broken).len(),
+        0
+    );
+}
+
 #[test]
 fn the_rules_refuse_what_they_are_for() {
     let named = |by: &str, what: &str, development| Named {

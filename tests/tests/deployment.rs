@@ -22,7 +22,7 @@ fn units() -> Vec<(PathBuf, String)> {
             (path, text)
         })
         .collect();
-    assert_eq!(units.len(), 3);
+    assert_eq!(units.len(), 4);
     units
 }
 
@@ -36,6 +36,19 @@ fn every_unit_starts_the_program_it_is_named_after_with_that_programs_file() {
             .find_map(|line| line.strip_prefix("ExecStart="))
             .unwrap();
         let command = start.strip_prefix("/usr/bin/").unwrap();
+        if room == "witness" {
+            // A command of the verifier, with a directory instead of a file.
+            let directory = command.strip_prefix("fieldseal-verify witness run --directory ");
+            assert!(
+                directory
+                    .unwrap()
+                    .starts_with("/var/lib/fieldseal-witness "),
+                "{start}"
+            );
+            assert!(text.contains("\nStateDirectory=fieldseal-witness\n"));
+            commands::parses(command).unwrap();
+            continue;
+        }
         assert!(command.starts_with(&format!("{name} ")), "{start}");
         assert!(
             command.contains(&format!("/etc/fieldseal/{room}.toml")),

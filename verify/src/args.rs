@@ -1,10 +1,12 @@
 //! The command line: one file for the arguments of each command.
 
 mod bundle;
+mod witness;
 
 use clap::{Parser, Subcommand};
 
 pub use bundle::BundleArgs;
+pub use witness::{LogAction, RunArgs, WitnessAction, WitnessArgs};
 
 /// Checks sealed measurement evidence offline, and recomputes the report made from it.
 ///
@@ -24,4 +26,6 @@ pub struct Cli {
 pub enum Command {
     /// Verify an evidence bundle: signatures, order, completeness, times, and the report.
     Bundle(Box<BundleArgs>),
+    /// Run an independent witness: sign that logs only grow, and when.
+    Witness(Box<WitnessArgs>),
 }

@@ -16,6 +16,7 @@ pub mod pipeline;
 mod print;
 pub mod project;
 pub mod verdict;
+pub mod witness;
 
 use std::io::Write;
 

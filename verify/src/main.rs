@@ -1,12 +1,13 @@
 //! The program: parse, run, exit.
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use clap::Parser as _;
-use verify::args::{BundleArgs, Cli, Command};
+use tracing_subscriber::EnvFilter;
+use verify::args::{BundleArgs, Cli, Command, WitnessArgs};
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -20,6 +21,7 @@ fn main() -> ExitCode {
     };
     match cli.command {
         Command::Bundle(args) => bundle(&args),
+        Command::Witness(args) => witness(&args),
     }
 }
 
@@ -51,5 +53,39 @@ fn bundle(args: &BundleArgs) -> ExitCode {
             ));
             ExitCode::from(6)
         }
+    }
+}
+
+/// The only command that is a server: the others start no runtime and open no socket.
+fn witness(args: &WitnessArgs) -> ExitCode {
+    log_to_stderr();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
+    let outcome = runtime
+        .map_err(anyhow::Error::from)
+        .and_then(|runtime| runtime.block_on(verify::witness::run(args)));
+    let (code, text) = match outcome {
+        Ok(text) => (0, text),
+        Err(error) => {
+            drop(writeln!(std::io::stderr(), "fieldseal-verify: {error:#}"));
+            (6, String::new())
+        }
+    };
+    // A closed pipe is no reason to fail.
+    drop(std::io::stdout().write_all(text.as_bytes()));
+    ExitCode::from(code)
+}
+
+/// For people on a terminal, as JSON lines elsewhere. `RUST_LOG` chooses; `info` without it.
+fn log_to_stderr() {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_unset| EnvFilter::new("info"));
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    if std::io::stderr().is_terminal() {
+        lines.init();
+    } else {
+        lines.json().init();
     }
 }

@@ -1,7 +1,10 @@
+use ring::rand::SystemRandom;
+
 use super::*;
 use crate::checkpoint::{log_vkey, sign_checkpoint};
-use crate::cosignature::verify_cosignature;
+use crate::cosignature::{cosign, verify_cosignature};
 use crate::hash::{Origin, leaf_hash, root_of};
+use crate::key::SigningKey;
 use crate::merkle::{LeafHashes, consistency_proof};
 use crate::note::SignatureKind;
 
@@ -238,15 +241,10 @@ fn a_signed_note_with_extension_lines_is_no_checkpoint_here() {
 
 #[test]
 fn the_cosigned_note_carries_the_logs_line_and_the_witnesss_and_no_other() {
-    let witness = SigningKey::from_seed([5; 32]);
-    let vkey = Vkey::new(
-        "witness.example/w1",
-        SignatureKind::Cosignature,
-        witness.public(),
-    );
-    let vkey = vkey.unwrap();
+    let (witness, _line) = Cosigner::generate("witness.example/w1", &SystemRandom::new()).unwrap();
+    let (stranger, _line) = Cosigner::generate("stranger", &SystemRandom::new()).unwrap();
     let mut request = request(0, 0, 5);
-    let stranger = cosign(&request.note.text, "stranger", &witness, 1);
+    let stranger = stranger.cosign(&request.note.text, 1);
     request.note.signatures.insert(0, stranger);
     let known = known();
     let accepted = request
@@ -255,12 +253,15 @@ fn the_cosigned_note_carries_the_logs_line_and_the_witnesss_and_no_other() {
         .decide(Held::nothing())
         .unwrap();
     assert_eq!(accepted.held(), held(0, 5));
-    let (line, note) = accepted.cosign(vkey.name(), &witness, 1_767_225_600);
-    assert_eq!(verify_cosignature(&note, &vkey), Ok(Some(1_767_225_600)));
+    let (line, note) = accepted.cosign(&witness, 1_767_225_600);
+    assert_eq!(
+        verify_cosignature(&note, witness.vkey()),
+        Ok(Some(1_767_225_600))
+    );
     let names: Vec<&str> = note.signatures.iter().map(|s| s.name.as_str()).collect();
     assert_eq!(names, ["example.com/gw/0001", "witness.example/w1"]);
     assert_eq!(
-        read_cosignature(&request.note, line.to_line().as_bytes(), &vkey),
+        read_cosignature(&request.note, line.to_line().as_bytes(), witness.vkey()),
         Ok((line, 1_767_225_600))
     );
 }

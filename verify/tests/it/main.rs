@@ -9,3 +9,4 @@ mod mutated;
 mod support;
 mod tampered;
 mod two_gateways;
+mod witness;

@@ -66,7 +66,10 @@ impl Files {
             line.extend(self.arguments());
             line.extend(json.then(|| "--json".to_owned()));
             let verify::args::Command::Bundle(args) =
-                verify::args::Cli::try_parse_from(line).unwrap().command;
+                verify::args::Cli::try_parse_from(line).unwrap().command
+            else {
+                panic!("`bundle` is another command");
+            };
             let mut out = Vec::new();
             let exit = verify::run(&args, &mut out, &|_, _| {}).unwrap();
             (exit, String::from_utf8(out).unwrap())
