@@ -167,7 +167,7 @@ impl Reader {
     pub fn outcomes(&self) -> &[Outcome] {
         match self {
             Self::Polled(reader) => reader.outcomes(),
-            Self::Heard(reader) => reader.outcomes(),
+            Self::Heard(reader, _) => reader.outcomes(),
         }
     }
 
