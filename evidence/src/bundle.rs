@@ -7,12 +7,13 @@
 //! logs/<sha256(origin)>/origin       the log's name, one line
 //!   checkpoint                       the final cosigned note: size N, root R
 //!   range-start                      size a and the subtree hashes of the tree before entry a
-//!   disclosure                       `A`: every point is disclosed
+//!   disclosure                       `A` every point, `B` listed points, `C` commitments only
 //!   control/<index>.entry, .proof    every control entry below N, with its inclusion under R
 //!   blobs/<leaf hash>                control bodies too long for their entry
 //!   trail/<size>-<n>                 cosigned notes, n counting those of one size from 0
 //!   entries.bin                      entries a..N-1, each behind its length (u16, big-endian)
-//!   payload.bin                      payloads of the data entries, joined, but of those declared dropped
+//!   payload.bin                      payloads of the data entries, joined, but of those declared dropped;
+//!                                    in class B hashes stand for hidden chunks, in class C it is empty
 //! ```
 //!
 //! The archive is POSIX ustar with every free choice taken away: regular files in exactly this order,
@@ -20,11 +21,14 @@
 //! Equal contents give equal bytes, and [`Bundle::read`] refuses every other byte string. No file is
 //! ever a trust input: a wrong one leads to a failed check, never to a wrong verdict.
 
+mod disclosure;
 mod reader;
 mod readme;
 mod tar;
 mod writer;
 
+pub use disclosure::Disclosure;
+pub(crate) use disclosure::{MOST_DISCLOSURE_BYTES, PREFIX_BYTES};
 pub use reader::{Bundle, BundleLog, Control, FileSpan, ReadAt, Trail};
 pub use readme::README;
 pub use tar::{MAX_FILE_BYTES, TarError};
@@ -32,9 +36,6 @@ pub use writer::{BundleWriter, ControlPart, LogParts, entries_bytes, range_start
 
 use crate::hash::Hash;
 use crate::merkle::CompactRange;
-
-/// The disclosure of this version: all points.
-pub const DISCLOSURE_ALL: &str = "A\n";
 
 /// Why an archive is not a bundle, or contents make none.
 #[derive(Debug, thiserror::Error)]

@@ -134,6 +134,20 @@ impl Step<'_> {
         }
     }
 
+    /// As [`Self::open`], of a payload in which hashes stand for the chunks of points not shown.
+    ///
+    /// # Errors
+    /// The payload's [`Rejection`].
+    pub fn open_shown(&self, payload: &[u8], shown: &[bool]) -> Result<Option<Segment>, Rejection> {
+        match self.samples(payload)? {
+            Some((config, ticks, signed)) => {
+                Segment::open_shown(config, ticks, self.shift, signed, payload, Some(shown))
+                    .map(Some)
+            }
+            None => Ok(None),
+        }
+    }
+
     /// Checks what [`Self::open`] checks without keeping the samples.
     ///
     /// # Errors

@@ -35,6 +35,7 @@ pub mod proof;
 pub mod quality;
 pub mod rejection;
 pub mod segment;
+pub mod spot;
 pub mod tiles;
 pub mod unit;
 pub mod value;

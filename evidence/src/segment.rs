@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::chunk::{Chunk, ChunkError, Column, Exception, View, split};
+use crate::chunk::{Chunk, ChunkError, Column, Exception, HEADER_BYTES, View, split};
 use crate::entry::{PayloadRef, Ticks};
-use crate::hash::{leaf_hash, root_of};
+use crate::hash::{Hash, leaf_hash, root_of};
 use crate::measurement::{HOUR_MS, MeasurementConfig, Source};
 use crate::quality::Quality;
 use crate::rejection::Rejection;
@@ -141,8 +141,24 @@ impl Segment {
         signed: &PayloadRef,
         payload: &[u8],
     ) -> Result<Self, Rejection> {
+        Self::open_shown(config, ticks, shift, signed, payload, None)
+    }
+
+    /// As [`Self::open`], of a payload of which only some points are shown: `shown` says of each point
+    /// of the table whether its chunk stands there, or the chunk's hash. The columns are those shown.
+    ///
+    /// # Errors
+    /// The [`Rejection`] that names what is wrong.
+    pub fn open_shown(
+        config: &Arc<ConfigInForce>,
+        ticks: Ticks,
+        shift: Option<i64>,
+        signed: &PayloadRef,
+        payload: &[u8],
+        shown: Option<&[bool]>,
+    ) -> Result<Self, Rejection> {
         let mut columns = Vec::new();
-        let tick_ms = walk(config, ticks, signed, payload, |column| {
+        let tick_ms = walk(config, ticks, signed, payload, shown, |column| {
             columns.push(column);
         })?;
         apply_scale_factors(config, &mut columns);
@@ -166,7 +182,7 @@ impl Segment {
         signed: &PayloadRef,
         payload: &[u8],
     ) -> Result<(), Rejection> {
-        walk(config, ticks, signed, payload, drop).map(drop)
+        walk(config, ticks, signed, payload, None, drop).map(drop)
     }
 }
 
@@ -177,24 +193,41 @@ fn walk(
     ticks: Ticks,
     signed: &PayloadRef,
     payload: &[u8],
+    shown: Option<&[bool]>,
     mut keep: impl FnMut(DecodedColumn),
 ) -> Result<u32, Rejection> {
-    check_length(signed, payload)?;
+    if shown.is_none() {
+        check_length(signed, payload)?;
+    }
     let stream = config
         .config
         .stream(ticks.stream)
         .ok_or(Rejection::UnknownStream(ticks.stream))?;
     let mut leaves = Vec::new();
     let mut rest = payload;
-    let mut points = config.config.points_of(ticks.stream);
+    let mut points = config.config.points_of(ticks.stream).peekable();
     let mut failure = None;
+    let (mut hidden, mut seen) = (0_u64, 0_u64);
     while !rest.is_empty() {
+        if let Some(shown) = shown
+            && let Some((next, _)) = points.peek()
+            && shown.get(usize::from(*next)) == Some(&false)
+        {
+            let (hash, after) = rest
+                .split_first_chunk::<32>()
+                .ok_or(Rejection::Payload(ChunkError::Truncated))?;
+            leaves.push(Hash(*hash));
+            (rest, hidden) = (after, hidden + 1);
+            points.next();
+            continue;
+        }
         let (view, used) = View::parse(rest).map_err(Rejection::Payload)?;
         let (chunk, after) = rest
             .split_at_checked(used)
             .ok_or(Rejection::Payload(ChunkError::Truncated))?;
         leaves.push(leaf_hash(chunk));
         rest = after;
+        seen = seen.saturating_add(u64::try_from(used).unwrap_or(u64::MAX));
         let expected = points.next().map(|(index, _)| index);
         if failure.is_none() {
             // The root is compared first: a changed byte is reported as such, not by its effects.
@@ -209,6 +242,9 @@ fn walk(
     }
     if !u64::try_from(leaves.len()).is_ok_and(|found| found == signed.chunks) {
         return Err(Rejection::Payload(ChunkError::PayloadShape));
+    }
+    if shown.is_some() {
+        check_shown_length(signed, seen, hidden)?;
     }
     match failure {
         Some(rejection) => Err(rejection),
@@ -283,7 +319,21 @@ fn check_length(signed: &PayloadRef, payload: &[u8]) -> Result<(), Rejection> {
     }
 }
 
-fn column(
+/// What is shown and the least that hidden chunks can take must fit the signed length.
+fn check_shown_length(signed: &PayloadRef, seen: u64, hidden: u64) -> Result<(), Rejection> {
+    let least = u64::try_from(HEADER_BYTES).unwrap_or(u64::MAX);
+    let found = seen.saturating_add(hidden.saturating_mul(least));
+    if found == signed.bytes || hidden > 0 && found < signed.bytes {
+        Ok(())
+    } else {
+        Err(Rejection::PayloadLength {
+            expected: signed.bytes,
+            found,
+        })
+    }
+}
+
+pub(crate) fn column(
     config: &ConfigInForce,
     ticks: &Ticks,
     tick_ms: u32,

@@ -27,8 +27,10 @@ mod failure;
 mod open;
 mod partition;
 mod pass;
+mod remembered;
 mod times;
 
+use crate::bundle::Disclosure;
 use crate::hash::Hash;
 use crate::key::VerifyingKey;
 use crate::policy::Policy;
@@ -39,6 +41,7 @@ pub use failure::{Class, Failure, Problem};
 pub use open::LogVerifier;
 pub use partition::{GapFacts, StreamFacts};
 pub use pass::{Checked, Frames, Task, Tick};
+pub use remembered::{Now, Remembered};
 pub use times::{Bracket, ClassRun, TimeFacts, WIDTHS_S};
 
 /// What the verifier brings for all logs of a project.
@@ -112,6 +115,10 @@ pub struct LogFacts {
     pub events: Vec<Event>,
     /// Data entries whose payload was declared dropped.
     pub dropped: u64,
+    /// What of the readings the bundle shows.
+    pub disclosure: Disclosure,
+    /// What became of checkpoints seen before.
+    pub remembered: Vec<Remembered>,
 }
 
 #[cfg(test)]

@@ -276,6 +276,13 @@ pub fn utc(ms: i64) -> String {
         .map_or_else(|_| format!("{ms} ms"), |instant| instant.to_string())
 }
 
+/// Reads an instant as [`utc`] writes it, or with an offset, as unix milliseconds.
+#[must_use]
+pub fn instant_ms(text: &str) -> Option<i64> {
+    let instant: Timestamp = text.parse().ok()?;
+    Some(instant.as_millisecond())
+}
+
 #[cfg(test)]
 mod tests {
     use super::{Interval, Period, PeriodError, date, utc};

@@ -23,7 +23,7 @@ use crate::{bundle, live, logs, plan, points, projects, readings, reports, today
         projects::whoami, projects::list, projects::project, projects::accesses, plan::plan,
         plan::plan_file, logs::logs, logs::entry, logs::gaps, points::points, readings::readings,
         live::live, today::today, reports::list, reports::create, reports::one, reports::file,
-        bundle::bundle, document, health
+        bundle::bundle, bundle::hash, document, health
     ),
     modifiers(&Security),
     security(("token" = []), ("session" = []))

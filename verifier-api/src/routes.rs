@@ -64,6 +64,10 @@ fn table() -> Vec<(Route, MethodRouter<Shared>)> {
             "/v1/projects/{project}/reports/{report}/bundle.tar",
             get(bundle::bundle),
         ),
+        read(
+            "/v1/projects/{project}/reports/{report}/bundle.sha256",
+            get(bundle::hash),
+        ),
         entry(
             "GET",
             "/v1/projects/{project}/accesses",

@@ -2,11 +2,15 @@
 
 mod bundle;
 mod witness;
+mod fetch;
+mod spot_check;
 
 use clap::{Parser, Subcommand};
 
 pub use bundle::BundleArgs;
 pub use witness::{LogAction, RunArgs, WitnessAction, WitnessArgs};
+pub use fetch::FetchArgs;
+pub use spot_check::SpotCheckArgs;
 
 /// Checks sealed measurement evidence offline, and recomputes the report made from it.
 ///
@@ -28,4 +32,8 @@ pub enum Command {
     Bundle(Box<BundleArgs>),
     /// Run an independent witness: sign that logs only grow, and when.
     Witness(Box<WitnessArgs>),
+    /// Download a bundle, going on where an earlier attempt broke off.
+    Fetch(Box<FetchArgs>),
+    /// Prove single readings in less than 2 KB each, or verify such proofs.
+    SpotCheck(Box<SpotCheckArgs>),
 }

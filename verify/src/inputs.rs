@@ -1,5 +1,6 @@
 //! What the verifier brings: plan, methodology, policy, keys, period. All from his own disk.
 
+use std::collections::HashMap;
 use std::path::Path;
 
 use anyhow::Context as _;
@@ -14,6 +15,7 @@ use quantification::plan::{Bound, Plan};
 use quantification::report::Report;
 
 use crate::args::BundleArgs;
+use crate::state::{SeenNote, State};
 
 /// Everything that is trusted, read and checked.
 #[derive(Debug)]
@@ -30,6 +32,8 @@ pub struct Inputs {
     pub period: Period,
     /// Whether the period was taken from the report under test.
     pub period_claimed: bool,
+    /// What earlier audits saw, by log: size, root, note. None without a state file.
+    pub seen: Option<HashMap<String, Vec<SeenNote>>>,
     /// Percent of unmeasured ticks that is still exit code 0.
     pub gap_limit_percent: u32,
 }
@@ -42,7 +46,11 @@ impl Inputs {
     ///
     /// # Errors
     /// The first mistake, with file, line and remedy.
-    pub fn load(args: &BundleArgs, source: &dyn ReadAt) -> anyhow::Result<Self> {
+    pub fn load(
+        args: &BundleArgs,
+        source: &dyn ReadAt,
+        state: Option<&State>,
+    ) -> anyhow::Result<Self> {
         let plan_text = read(&args.plan, "the plan")?;
         let plan = Plan::parse(&plan_text, &args.plan.display().to_string())?;
         let methodology = methodology_of(args, &plan)?;
@@ -73,9 +81,14 @@ impl Inputs {
             max_delay_s: u64::from(args.max_delay_h) * 3600,
             approvers,
         };
+        let seen = state.map(|state| {
+            let of = |anchor: &Vkey| Ok((anchor.name().to_owned(), state.seen(anchor)?));
+            anchors.iter().map(of).collect::<anyhow::Result<_>>()
+        });
         Ok(Self {
             bound,
             plan_text,
+            seen: seen.transpose()?,
             anchors,
             trust,
             period,
@@ -85,7 +98,7 @@ impl Inputs {
     }
 }
 
-fn read(path: &Path, what: &str) -> anyhow::Result<String> {
+pub(crate) fn read(path: &Path, what: &str) -> anyhow::Result<String> {
     std::fs::read_to_string(path).with_context(|| format!("cannot read {what} {}", path.display()))
 }
 

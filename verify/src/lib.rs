@@ -10,19 +10,26 @@
 #![warn(missing_docs)]
 
 pub mod args;
+mod durable;
+pub mod fetch;
 pub mod file;
 pub mod inputs;
 pub mod pipeline;
 mod print;
 pub mod project;
+pub mod spot_check;
+pub mod state;
 pub mod verdict;
 pub mod witness;
 
 use std::io::Write;
 
 use args::BundleArgs;
+use evidence::bundle::{Bundle, ReadAt};
+use evidence::hash::Hash;
 use file::BundleFile;
 use inputs::Inputs;
+use state::State;
 use verdict::{Exit, Verdict};
 
 /// Hears how far a verification has come: entries done, entries in all.
@@ -65,7 +72,8 @@ pub fn run(args: &BundleArgs, out: &mut dyn Write, progress: Progress<'_>) -> st
 /// A file that cannot be read or parsed, with its name, line and remedy.
 pub fn verify_file(args: &BundleArgs, progress: Progress<'_>) -> anyhow::Result<Verdict> {
     let source = BundleFile::open(&args.file)?;
-    let inputs = Inputs::load(args, &source)?;
+    let mut state = args.state.as_deref().map(State::load).transpose()?;
+    let inputs = Inputs::load(args, &source, state.as_ref())?;
     let threads = args.threads.unwrap_or_else(pipeline::available_threads);
     std::thread::scope(|scope| {
         // The file's own hash has nothing to do with the proof; it names what was checked.
@@ -75,6 +83,33 @@ pub fn verify_file(args: &BundleArgs, progress: Progress<'_>) -> anyhow::Result<
             .join()
             .map_err(|_panic| anyhow::anyhow!("hashing the bundle stopped unexpectedly"))?;
         verdict.bundle_sha256 = hash?;
+        if let Some(state) = &mut state {
+            remember(state, &source, &verdict)?;
+        }
         Ok(verdict)
     })
+}
+
+/// Adds the final checkpoints of the logs about which nothing was wrong, and writes the state.
+fn remember(state: &mut State, source: &dyn ReadAt, verdict: &Verdict) -> anyhow::Result<()> {
+    let Ok(bundle) = Bundle::read(source) else {
+        return Ok(());
+    };
+    for log in verdict.logs.iter().filter(|log| log.complete) {
+        let failed = |failure: &verdict::FailureVerdict| {
+            failure.log.as_ref() == Some(&log.origin) && failure.exit != 5
+        };
+        let id = evidence::hash::sha256(log.origin.as_bytes());
+        let files = bundle.logs.iter().find(|files| files.id == id);
+        if let (Some(files), false, Ok(root)) = (
+            files,
+            verdict.failures.iter().any(failed),
+            Hash::from_hex(&log.root),
+        ) {
+            let most = u64::try_from(evidence::note::Note::MAX_BYTES).unwrap_or(u64::MAX);
+            let note = files.checkpoint.read(source, most)?;
+            state.add(&log.origin, log.size, &root, &note);
+        }
+    }
+    state.save()
 }

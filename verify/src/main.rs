@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use clap::Parser as _;
 use tracing_subscriber::EnvFilter;
-use verify::args::{BundleArgs, Cli, Command, WitnessArgs};
+use verify::args::{Cli, Command, WitnessArgs};
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -20,12 +20,24 @@ fn main() -> ExitCode {
         }
     };
     match cli.command {
-        Command::Bundle(args) => bundle(&args),
         Command::Witness(args) => witness(&args),
+        Command::Bundle(args) => {
+            with_progress("entries", |out, progress| verify::run(&args, out, progress))
+        }
+        Command::Fetch(args) => with_progress("bytes", |out, progress| {
+            verify::fetch::run(&args, out, progress)
+        }),
+        Command::SpotCheck(args) => with_progress("entries", |out, progress| {
+            verify::spot_check::run(&args, out, progress)
+        }),
     }
 }
 
-fn bundle(args: &BundleArgs) -> ExitCode {
+/// Runs a command that writes to standard output and says on standard error how far it is.
+fn with_progress(
+    unit: &str,
+    run: impl FnOnce(&mut dyn std::io::Write, verify::Progress<'_>) -> std::io::Result<u8>,
+) -> ExitCode {
     let begun = Instant::now();
     let next = Mutex::new(begun + Duration::from_secs(2));
     let progress = |done: u64, all: u64| {
@@ -37,14 +49,14 @@ fn bundle(args: &BundleArgs) -> ExitCode {
             *next = now + Duration::from_secs(1);
             let percent = done.saturating_mul(100).checked_div(all).unwrap_or(0);
             let line = format!(
-                "{percent} % ({done} of {all} entries, {} s)\n",
+                "{percent} % ({done} of {all} {unit}, {} s)\n",
                 begun.elapsed().as_secs()
             );
             // Nobody may be reading; that is no reason to stop.
             drop(std::io::stderr().write_all(line.as_bytes()));
         }
     };
-    match verify::run(args, &mut std::io::stdout().lock(), &progress) {
+    match run(&mut std::io::stdout().lock(), &progress) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             drop(writeln!(

@@ -218,7 +218,11 @@ fn job<'b>(
             end = (false, None);
             break;
         };
-        match verifier.step(entry, at) {
+        let placed = verifier.step(entry, at).and_then(|mut task| {
+            verifier.place_payload(source, &mut task)?;
+            Ok(task)
+        });
+        match placed {
             Ok(task) => {
                 bytes = bytes.saturating_add(task.payload_bytes);
                 samples = samples.saturating_add(task.samples);

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use evidence::quality::Quality;
 
-use crate::verdict::{LogVerdict, StreamVerdict, TimeVerdict, Verdict};
+use crate::verdict::{ForkVerdict, LogVerdict, StreamVerdict, TimeVerdict, Verdict};
 
 /// Failures that are printed; the JSON has all.
 const MOST_FAILURES: usize = 30;
@@ -42,6 +42,9 @@ pub(crate) fn text(verdict: &Verdict) -> String {
     }
     hand_overs(&mut out, verdict);
     report_lines(&mut out, verdict);
+    for fork in &verdict.forks {
+        fork_lines(&mut out, fork);
+    }
     for failure in verdict.failures.iter().take(MOST_FAILURES) {
         out.line("FAILED", &failure.text);
     }
@@ -120,6 +123,7 @@ fn log_lines(out: &mut Lines, log: &LogVerdict, verdict: &Verdict) {
         "index and hash chain unbroken, {} control entries proven, {} checkpoint roots reproduced",
         number(log.controls), number(log.roots)
     ));
+    remembered_lines(out, log);
     for stream in &log.streams {
         stream_lines(out, stream);
     }
@@ -131,6 +135,21 @@ fn log_lines(out: &mut Lines, log: &LogVerdict, verdict: &Verdict) {
                 number(log.dropped)
             ),
         );
+    }
+    match log.disclosure {
+        'B' => out.line(
+            "disclosure",
+            &format!(
+                "class B: readings of {} listed points are shown ({}); of the others only hashes",
+                number(u64::try_from(log.disclosed.len()).unwrap_or(u64::MAX)),
+                log.disclosed.join(", ")
+            ),
+        ),
+        'C' => out.line(
+            "disclosure",
+            "class C: no reading is shown; order, completeness and time are proven all the same",
+        ),
+        _ => {}
     }
     let bad: u64 = log.not_good.values().sum();
     out.line(
@@ -158,6 +177,57 @@ fn log_lines(out: &mut Lines, log: &LogVerdict, verdict: &Verdict) {
             "log says",
             &format!("#{} {}: {}{approval}", event.index, event.kind, event.text),
         );
+    }
+}
+
+/// Both notes, whole: with them anybody can prove the fork.
+fn fork_lines(out: &mut Lines, fork: &ForkVerdict) {
+    out.line(
+        "FORK",
+        &format!(
+            "{} has two histories; keep both notes, each is signed by the log's own key",
+            fork.log
+        ),
+    );
+    for (what, note) in [
+        ("seen before", &fork.remembered),
+        ("in this bundle", &fork.found),
+    ] {
+        out.plain(&format!("--- {what}"));
+        out.plain(note.trim_end_matches('\n'));
+    }
+    out.plain("---");
+}
+
+fn remembered_lines(out: &mut Lines, log: &LogVerdict) {
+    let of = |now: &str| -> Vec<String> {
+        let known = log.remembered.iter().filter(|known| known.now == now);
+        known.map(|known| number(known.size)).collect()
+    };
+    let texts = [
+        (
+            "continued",
+            "this tree continues the checkpoints seen before of size",
+        ),
+        (
+            "forked",
+            "this tree CONTRADICTS the checkpoints seen before of size",
+        ),
+        (
+            "older",
+            "this bundle is OLDER than what was seen before: the log had already the size",
+        ),
+        (
+            "before",
+            "not comparable, because the bundle begins behind it (ask for one that begins earlier): size",
+        ),
+        ("open", "not reached: size"),
+    ];
+    for (now, text) in texts {
+        let sizes = of(now);
+        if !sizes.is_empty() {
+            out.line("earlier", &format!("{text} {}", sizes.join(", ")));
+        }
     }
 }
 
@@ -389,6 +459,7 @@ fn conclusion(out: &mut Lines, verdict: &Verdict) {
         (_, false, _) if data_fails => {
             "REPORT ARITHMETIC: NOT CHECKED, because the data are not confirmed"
         }
+        (_, false, _) if !report.hidden.is_empty() => "REPORT ARITHMETIC: NOT CHECKED as a whole",
         (_, false, _) => "REPORT ARITHMETIC: NOT REPRODUCED, the readings do not fit the plan",
         (true, true, true) if !report.provisional_reasons.is_empty() => {
             "REPORT ARITHMETIC: REPRODUCED, but the report is PROVISIONAL"
@@ -397,6 +468,24 @@ fn conclusion(out: &mut Lines, verdict: &Verdict) {
         (true, true, false) => "REPORT ARITHMETIC: DIFFERS",
         (false, true, _) => "REPORT ARITHMETIC: nothing claimed; the figures above are recomputed",
     });
+    if !report.hidden.is_empty() {
+        out.plain(&format!(
+            "  the readings of {} are not all shown: totals and whatever rests on them were not computed",
+            report.hidden.join(", ")
+        ));
+        if !report.compared.is_empty() {
+            let differ = report.cells_differ > 0;
+            out.plain(&format!(
+                "  recomputed from what is shown and {}: {}",
+                if differ {
+                    "NOT as claimed"
+                } else {
+                    "equal to the claim"
+                },
+                report.compared.join(", ")
+            ));
+        }
+    }
     for reason in &report.provisional_reasons {
         out.plain(&format!("  provisional because {reason}"));
     }

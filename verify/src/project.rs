@@ -4,17 +4,18 @@ use std::collections::HashMap;
 
 use evidence::bundle::{Bundle, BundleLog, ReadAt};
 use evidence::hash::Hash;
+use evidence::note::Note;
 use evidence::verification::{Checked, Failure, HandOver, LogFacts, LogRole, LogVerifier, Problem};
 use quantification::computation::Computation;
-use quantification::plan::Log;
+use quantification::plan::{InputSource, Log};
 use quantification::report::Report;
 
 use crate::Progress;
 use crate::inputs::{Inputs, MOST_REPORT_BYTES};
 use crate::pipeline;
 use crate::verdict::{
-    Exit, FailureVerdict, HandOverVerdict, LogVerdict, PeriodVerdict, PolicyVerdict, ReportVerdict,
-    Samples, StreamVerdict, Verdict,
+    Exit, FailureVerdict, ForkVerdict, HandOverVerdict, LogVerdict, PeriodVerdict, PolicyVerdict,
+    ReportVerdict, Samples, StreamVerdict, Verdict,
 };
 
 /// Failures that are listed one by one; more are counted.
@@ -34,6 +35,7 @@ pub fn verify(
         logs: Vec::new(),
         hand_overs: Vec::new(),
         plan_equal: false,
+        forks: Vec::new(),
     };
     let report = match Bundle::read(source) {
         Ok(bundle) => proof.bundle(source, &bundle, threads, progress),
@@ -55,6 +57,8 @@ const fn nothing_claimed() -> ReportVerdict {
         credited: None,
         parameters: Vec::new(),
         cells_differ: 0,
+        hidden: Vec::new(),
+        compared: Vec::new(),
     }
 }
 
@@ -64,6 +68,7 @@ struct Proof<'i> {
     logs: Vec<LogVerdict>,
     hand_overs: Vec<HandOverVerdict>,
     plan_equal: bool,
+    forks: Vec<ForkVerdict>,
 }
 
 /// A log of the plan that the bundle holds, after its pass.
@@ -139,7 +144,8 @@ impl Proof<'_> {
         }
         self.missing_logs(&order, &passed);
         self.seams(&passed);
-        self.report(source, bundle, computation)
+        let hidden = self.hidden(&passed);
+        self.report(source, bundle, computation, &hidden)
     }
 
     /// Opens every log of the plan that the bundle holds; what fails to open is reported and left out.
@@ -179,11 +185,44 @@ impl Proof<'_> {
                 points: points_of(inputs, log),
             };
             match LogVerifier::open(source, files, anchor, &inputs.trust, role) {
-                Ok(verifier) => open.push((*log, files, verifier)),
+                Ok(mut verifier) => {
+                    self.remember(source, files, &mut verifier);
+                    open.push((*log, files, verifier));
+                }
                 Err(failure) => self.failures.push(failure),
             }
         }
         open
+    }
+
+    /// Holds a log against what earlier audits saw.
+    fn remember(&mut self, source: &dyn ReadAt, files: &BundleLog, verifier: &mut LogVerifier<'_>) {
+        let origin = verifier.origin().to_string();
+        let seen = self.inputs.seen.as_ref().and_then(|seen| seen.get(&origin));
+        for (size, root, _) in seen.into_iter().flatten() {
+            if let Err(failure) = verifier.remember(*size, *root) {
+                self.failures.push(failure);
+                self.forked(source, files, &origin, *size);
+            }
+        }
+    }
+
+    /// Puts the two notes of a fork side by side.
+    fn forked(&mut self, source: &dyn ReadAt, files: &BundleLog, origin: &str, size: u64) {
+        let seen = self.inputs.seen.as_ref().and_then(|seen| seen.get(origin));
+        let remembered = seen.into_iter().flatten().find(|(of, _, _)| *of == size);
+        // A trail note of that very size is the stronger proof: it needs no entries.
+        let note = files.trail.iter().find(|trail| trail.size == size);
+        let note = note.map_or(&files.checkpoint, |trail| &trail.note);
+        let most = u64::try_from(Note::MAX_BYTES).unwrap_or(u64::MAX);
+        if let (Some((_, _, remembered)), Ok(found)) = (remembered, note.read(source, most)) {
+            self.forks.push(ForkVerdict {
+                log: origin.to_owned(),
+                size,
+                remembered: remembered.clone(),
+                found: String::from_utf8_lossy(&found).into_owned(),
+            });
+        }
     }
 
     fn pass(
@@ -227,6 +266,11 @@ impl Proof<'_> {
             self.failures.push(failure);
         }
         let (facts, failures) = verifier.finish();
+        for failure in &failures {
+            if let Problem::Forked { size, .. } = *failure.problem {
+                self.forked(source, files, &origin, size);
+            }
+        }
         match result {
             // What the log as a whole lacks says nothing once its entries do not stand.
             Err(failure) => self.failures.push(failure),
@@ -330,21 +374,34 @@ impl Proof<'_> {
         source: &dyn ReadAt,
         bundle: &Bundle,
         computation: Computation<'_>,
+        hidden: &[usize],
     ) -> ReportVerdict {
         let mut verdict = nothing_claimed();
         verdict.claimed = bundle.report.is_some();
+        let points = &self.inputs.bound.plan.points;
+        verdict.hidden = hidden
+            .iter()
+            .filter_map(|point| Some(points.get(*point)?.number.clone()))
+            .collect();
         // Readings that were not proven are not worth recomputing.
         if !self.failures.is_empty() {
             return verdict;
         }
+        let shown = self.shown_parameters(hidden);
         let recomputed = match computation.finish() {
             Ok(report) => report,
+            // Formulas may have no result without the readings that are not shown.
+            Err(_) if !hidden.is_empty() => return verdict,
             Err(error) => {
                 self.failures
                     .push(Failure::new(Problem::Computation(error.to_string())));
                 return verdict;
             }
         };
+        if !hidden.is_empty() {
+            self.shown_part(source, bundle, &recomputed, shown, &mut verdict);
+            return verdict;
+        }
         verdict.recomputed = true;
         verdict
             .provisional_reasons
@@ -400,6 +457,95 @@ impl Proof<'_> {
             }
         }
         verdict
+    }
+
+    /// The plan's points, by position, of which not every reading is in the bundle.
+    fn hidden(&self, passed: &HashMap<String, Passed>) -> Vec<usize> {
+        let shows = |source: &quantification::plan::PointReference| {
+            passed
+                .get(source.origin.as_str())
+                .is_none_or(|passed| passed.facts.disclosure.names(&source.point))
+        };
+        let points = self.inputs.bound.plan.points.iter().enumerate();
+        points
+            .filter(|(_, point)| !point.sources.iter().all(shows))
+            .map(|(position, _)| position)
+            .collect()
+    }
+
+    /// The measured parameters that rest on shown points alone.
+    fn shown_parameters(&self, hidden: &[usize]) -> Vec<String> {
+        let inputs = self.inputs.bound.inputs.iter();
+        inputs
+            .filter(|input| match &input.source {
+                InputSource::Point(source) => !hidden.contains(&source.point),
+                _ => false,
+            })
+            .map(|input| input.label.clone())
+            .collect()
+    }
+
+    /// Compares what can be compared when some readings are not shown: the parameters that rest on
+    /// shown points. Totals and formulas need all readings and are left alone.
+    fn shown_part(
+        &mut self,
+        source: &dyn ReadAt,
+        bundle: &Bundle,
+        recomputed: &Report,
+        shown: Vec<String>,
+        verdict: &mut ReportVerdict,
+    ) {
+        verdict.parameters = recomputed
+            .parameters
+            .iter()
+            .filter(|parameter| shown.contains(&parameter.name))
+            .map(|parameter| {
+                (
+                    parameter.name.clone(),
+                    parameter.value.to_string(),
+                    parameter.unit.clone(),
+                )
+            })
+            .collect();
+        let Some(file) = &bundle.report else { return };
+        let at = |problem: Problem| Failure::new(problem).at(&file.path, file.offset);
+        let claimed = match file.read(source, MOST_REPORT_BYTES) {
+            Ok(claimed) => Report::from_json(&claimed),
+            Err(error) => {
+                self.failures.push(Failure::new(error));
+                return;
+            }
+        };
+        let claimed = match claimed {
+            Ok(claimed) => claimed,
+            Err(error) => {
+                let problem = format!("it is not a report of this version: {error}");
+                self.failures.push(at(Problem::Report(problem)));
+                return;
+            }
+        };
+        let of_shown = |path: &str| {
+            let name = path.strip_prefix("parameters/");
+            name.is_some_and(|rest| {
+                let mut names = shown.iter();
+                names.any(|name| {
+                    let rest = rest.strip_prefix(name.as_str());
+                    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+                })
+            })
+        };
+        let mut cells = Report::differences(&claimed, recomputed);
+        cells.retain(|cell| cell.path == "plan_sha256" || of_shown(&cell.path));
+        verdict.cells_differ = u64::try_from(cells.len()).unwrap_or(u64::MAX);
+        for cell in cells.into_iter().take(MOST_CELLS) {
+            let problem = Problem::ReportCell {
+                path: cell.path,
+                claimed: cell.claimed,
+                recomputed: cell.recomputed,
+            };
+            self.failures.push(at(problem));
+        }
+        verdict.compared = shown;
     }
 
     fn verdict(self, report: ReportVerdict) -> Verdict {
@@ -479,6 +625,7 @@ impl Proof<'_> {
             class,
             unmeasured_ppm,
             unmeasured_limit_ppm: limit,
+            forks: self.forks,
             failures: self.failures.iter().map(FailureVerdict::from).collect(),
         }
     }

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use evidence::bundle::Disclosure;
 use evidence::entry::Ticks;
-use evidence::verification::{Class, Event, Failure, LogFacts, StreamFacts};
+use evidence::verification::{Class, Event, Failure, LogFacts, Now, Remembered, StreamFacts};
 use serde::Serialize;
 
 /// The form of the JSON.
@@ -64,6 +65,8 @@ pub struct Verdict {
     pub unmeasured_ppm: u64,
     /// The limit, in millionths.
     pub unmeasured_limit_ppm: u64,
+    /// Proofs that a log has two histories.
+    pub forks: Vec<ForkVerdict>,
     /// All failures, in the order in which they were found.
     pub failures: Vec<FailureVerdict>,
 }
@@ -125,6 +128,12 @@ pub struct LogVerdict {
     pub roots: u64,
     /// Data entries whose payload was declared dropped.
     pub dropped: u64,
+    /// Checkpoints of earlier audits and what this bundle says of them; empty without a state file.
+    pub remembered: Vec<RememberedVerdict>,
+    /// What the bundle shows of its readings: `A` all, `B` listed points, `C` none.
+    pub disclosure: char,
+    /// The points that class B lists.
+    pub disclosed: Vec<String>,
     /// Samples decoded.
     pub samples: u64,
     /// Samples that are not good, by the lowest code said of each.
@@ -138,6 +147,47 @@ pub struct LogVerdict {
     pub class_runs: Vec<(u8, u64, u64, i64, i64)>,
     /// What the log says of itself.
     pub events: Vec<EventVerdict>,
+}
+
+/// A checkpoint seen in an earlier audit.
+#[derive(Debug, Clone, Serialize)]
+pub struct RememberedVerdict {
+    /// Its size.
+    pub size: u64,
+    /// Its root, hexadecimal.
+    pub root: String,
+    /// `continued`, `forked`, `older` (the bundle is of an older state), `before` (it lies before the
+    /// bundle's first entry, so nothing here can tell), `open` (the proof stopped before it).
+    pub now: &'static str,
+}
+
+impl From<&Remembered> for RememberedVerdict {
+    fn from(known: &Remembered) -> Self {
+        Self {
+            size: known.size,
+            root: known.root.to_hex(),
+            now: match known.now {
+                Now::Open => "open",
+                Now::Continued => "continued",
+                Now::Forked(_) => "forked",
+                Now::Older => "older",
+                Now::Before => "before",
+            },
+        }
+    }
+}
+
+/// Two signed statements of one log that cannot both be true; with them anybody can prove the fork.
+#[derive(Debug, Clone, Serialize)]
+pub struct ForkVerdict {
+    /// The log.
+    pub log: String,
+    /// The size at which the histories differ.
+    pub size: u64,
+    /// The note seen in the earlier audit.
+    pub remembered: String,
+    /// The bundle's final note.
+    pub found: String,
 }
 
 /// One stream.
@@ -250,6 +300,10 @@ pub struct ReportVerdict {
     pub provisional_reasons: Vec<String>,
     /// Cells that differ in all.
     pub cells_differ: u64,
+    /// Monitoring points whose readings are not all in the bundle: what rests on them is not checked.
+    pub hidden: Vec<String>,
+    /// With hidden points, the measured parameters that were recomputed and compared all the same.
+    pub compared: Vec<String>,
 }
 
 /// A failed check.
@@ -360,6 +414,16 @@ impl LogVerdict {
             quorum_met: facts.quorum_met,
             roots: facts.roots,
             dropped: facts.dropped,
+            remembered: facts
+                .remembered
+                .iter()
+                .map(RememberedVerdict::from)
+                .collect(),
+            disclosure: facts.disclosure.class(),
+            disclosed: match &facts.disclosure {
+                Disclosure::Listed(names) => names.clone(),
+                _ => Vec::new(),
+            },
             samples: samples.all,
             not_good: samples.not_good,
             streams: facts.streams.iter().map(StreamVerdict::from).collect(),

@@ -1,4 +1,6 @@
-use super::{Bundle, BundleError, BundleWriter, ControlPart, LogParts, ReadAt as _, TarError};
+use super::{
+    Bundle, BundleError, BundleWriter, ControlPart, Disclosure, LogParts, ReadAt as _, TarError,
+};
 use crate::checkpoint::{Checkpoint, sign_checkpoint};
 use crate::hash::{Hash, Origin};
 use crate::key::SigningKey;
@@ -27,6 +29,7 @@ fn parts(name: &str) -> LogParts {
         trail: vec![note(3), note(2), note(3)],
         entries_bytes: 2 + 5 + 2 + 600,
         payload_bytes: 512,
+        disclosure: Disclosure::All,
         origin,
     }
 }

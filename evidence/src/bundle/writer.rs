@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use super::{BundleError, DISCLOSURE_ALL, README, tar};
+use super::{BundleError, Disclosure, README, tar};
 use crate::checkpoint::Checkpoint;
 use crate::hash::{Hash, Origin, leaf_hash};
 use crate::merkle::CompactRange;
@@ -24,7 +24,8 @@ use crate::proof::TlogProof;
 ///   the first entries pin them; several of one size are all useful.
 /// - `entries_bytes`: [`entries_bytes`] of the lengths of entries a..N-1.
 /// - `payload_bytes`: the signed payload lengths of the *data* entries a..N-1, without those whose
-///   index lies in the range of any [`crate::control::Control::Dropped`] below N.
+///   index lies in the range of any [`crate::control::Control::Dropped`] below N. In classes B and C
+///   the lengths of what [`Disclosure::part`] makes of those payloads.
 #[derive(Debug, Clone)]
 pub struct LogParts {
     /// The log's name.
@@ -41,6 +42,8 @@ pub struct LogParts {
     pub entries_bytes: u64,
     /// The length of `payload.bin`.
     pub payload_bytes: u64,
+    /// What is shown; decides what of each payload is handed to [`BundleWriter::payload`].
+    pub disclosure: Disclosure,
 }
 
 /// A control entry and its place in the tree of the checkpoint.
@@ -159,7 +162,10 @@ impl<W: Write> BundleWriter<W> {
             &format!("{folder}/range-start"),
             range_start_text(&parts.start).as_bytes(),
         )?;
-        self.file(&format!("{folder}/disclosure"), DISCLOSURE_ALL.as_bytes())?;
+        self.file(
+            &format!("{folder}/disclosure"),
+            parts.disclosure.to_text().as_bytes(),
+        )?;
         let mut controls: Vec<&ControlPart> = parts.controls.iter().collect();
         controls.sort_by_key(|control| control.index);
         for control in &controls {
@@ -252,6 +258,48 @@ impl<W: Write> BundleWriter<W> {
             .ok_or_else(|| BundleError::Writer("more payload bytes than announced".to_owned()))?;
         self.sink.write_all(payload)?;
         Ok(())
+    }
+
+    /// Passes over entries of the current log without writing them: what [`Self::entry`] would have
+    /// written are `bytes` bytes. For whoever continues a bundle in the middle.
+    ///
+    /// # Errors
+    /// [`BundleError::Writer`] when that is more than was announced.
+    pub fn leave_out_entries(&mut self, bytes: u64) -> Result<(), BundleError> {
+        match &mut self.open {
+            Open::Entries { left, .. } if *left >= bytes => {
+                *left -= bytes;
+                Ok(())
+            }
+            _ => Err(BundleError::Writer(
+                "more entries left out than announced".to_owned(),
+            )),
+        }
+    }
+
+    /// As [`Self::leave_out_entries`], for payloads; all entries must have been passed.
+    ///
+    /// # Errors
+    /// As there; [`BundleError::Io`].
+    pub fn leave_out_payload(&mut self, bytes: u64) -> Result<(), BundleError> {
+        self.close_entries()?;
+        match &mut self.open {
+            Open::Payload { left, .. } if *left >= bytes => {
+                *left -= bytes;
+                Ok(())
+            }
+            _ => Err(BundleError::Writer(
+                "more payload bytes left out than announced".to_owned(),
+            )),
+        }
+    }
+
+    /// Ends the entries of the current log, so that the header of its payloads is written.
+    ///
+    /// # Errors
+    /// [`BundleError::Writer`] when entries are missing; [`BundleError::Io`].
+    pub fn end_entries(&mut self) -> Result<(), BundleError> {
+        self.close_entries()
     }
 
     /// Writes the end of the archive and hands the sink back.

@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::bundle::BundleError;
 use crate::entry::Ticks;
+use crate::hash::Hash;
 use crate::rejection::Rejection;
 
 /// What kind of failure it is; decides the exit code.
@@ -172,6 +173,22 @@ pub enum Problem {
         /// From the readings.
         recomputed: String,
     },
+    /// A checkpoint seen in an earlier audit is not continued: the log has two histories.
+    #[error(
+        "the log is forked: an earlier audit saw the root {remembered} over the first {size} entries, \
+         this bundle leads to {found}"
+    )]
+    Forked {
+        /// The size of the checkpoint seen before.
+        size: u64,
+        /// Its root.
+        remembered: Hash,
+        /// The root at that size now.
+        found: Hash,
+    },
+    /// Something asked for is not in the bundle.
+    #[error("{0}")]
+    NotShown(String),
     /// The report cannot be compared.
     #[error("report/report.json: {0}")]
     Report(String),
@@ -205,6 +222,8 @@ impl Problem {
             Self::Computation(_) => "V20",
             Self::ReportCell { .. } => "V21",
             Self::Report(_) => "V22",
+            Self::Forked { .. } => "V30",
+            Self::NotShown(_) => "V31",
         }
     }
 
@@ -224,11 +243,13 @@ impl Problem {
             | Self::LeftOver(_)
             | Self::Unexplained { .. }
             | Self::HandOver { .. }
-            | Self::LogUnknown => Class::Integrity,
+            | Self::LogUnknown
+            | Self::Forked { .. } => Class::Integrity,
             Self::EntriesEnd { .. }
             | Self::StartNotCovered { .. }
             | Self::EndNotCovered { .. }
             | Self::PointMissing(_)
+            | Self::NotShown(_)
             | Self::LogMissing => Class::Incomplete,
             Self::Quorum { .. } | Self::OutsideBracket { .. } => Class::TimeOrPolicy,
             Self::Computation(_) | Self::ReportCell { .. } | Self::Report(_) => Class::Report,

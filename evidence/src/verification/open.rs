@@ -1,17 +1,20 @@
 //! The start of the proof: the checkpoint, the notes, the control chain.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use super::partition::Axis;
 use super::times::Times;
-use super::{Afterwards, Event, Failure, HandOver, LogRole, Problem, Trust};
+use super::{Afterwards, Event, Failure, HandOver, LogRole, Problem, Remembered, Trust};
 use crate::bundle::{
-    BundleLog, Control as ControlFiles, DISCLOSURE_ALL, ReadAt, parse_range_start,
+    BundleLog, Control as ControlFiles, Disclosure, MOST_DISCLOSURE_BYTES, ReadAt,
+    parse_range_start,
 };
 use crate::chain::Chain;
 use crate::control::{Control, approval_message};
 use crate::entry::{Body, ControlBody, Entry, MOST_ENTRY_BYTES};
 use crate::hash::{Hash, Origin, leaf_hash};
+use crate::measurement::MeasurementConfig;
 use crate::merkle::CompactRange;
 use crate::note::{Note, Vkey};
 use crate::proof::TlogProof;
@@ -57,6 +60,13 @@ pub struct LogVerifier<'a> {
     pub(super) dropped: u64,
     pub(super) entries_read: u64,
     pub(super) payload_read: u64,
+    /// How much of `payload.bin` belongs to entries that were stepped over.
+    pub(super) payload_placed: u64,
+    pub(super) disclosure: Disclosure,
+    /// In class B, which points of the table in force are shown.
+    pub(super) shown: Option<Arc<Vec<bool>>>,
+    /// Checkpoints of this log that the verifier saw before, ascending by size.
+    pub(super) remembered: Vec<Remembered>,
 }
 
 /// A control entry whose place in the tree is proven.
@@ -100,7 +110,7 @@ impl<'a> LogVerifier<'a> {
         trust: &'a Trust,
         role: LogRole,
     ) -> Result<Self, Failure> {
-        check_texts(source, files, anchor)?;
+        let disclosure = check_texts(source, files, anchor)?;
         let note = files
             .checkpoint
             .read(source, u64::try_from(Note::MAX_BYTES).unwrap_or(u64::MAX))
@@ -216,6 +226,10 @@ impl<'a> LogVerifier<'a> {
             dropped: 0,
             entries_read: 0,
             payload_read: 0,
+            payload_placed: 0,
+            disclosure,
+            shown: None,
+            remembered: Vec::new(),
         };
         verifier.take_config();
         Ok(verifier)
@@ -255,11 +269,46 @@ impl<'a> LogVerifier<'a> {
         self.hand_over = Some(hand_over);
     }
 
+    /// Whether the bundle holds readings of the data entry with this index.
+    #[must_use]
+    pub fn shows(&self, index: u64) -> bool {
+        self.disclosure != Disclosure::Commitments && !self.afterwards.is_dropped(index)
+    }
+
+    /// How many points of each stream are shown, by the index of the configuration that says so,
+    /// ascending.
+    #[must_use]
+    pub fn shown_points(&self) -> Vec<(u64, BTreeMap<u16, u64>)> {
+        let counts = |config: &MeasurementConfig| {
+            let mut counts = BTreeMap::new();
+            for (point, shown) in config.points.iter().zip(self.disclosure.shown(config)) {
+                *counts.entry(point.stream).or_default() += u64::from(shown);
+            }
+            counts
+        };
+        self.controls
+            .iter()
+            .filter_map(|known| match &known.control {
+                Control::Config(config) => Some((known.index, counts(config))),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// What the bundle shows of this log's readings.
+    #[must_use]
+    pub const fn disclosure(&self) -> &Disclosure {
+        &self.disclosure
+    }
+
     /// Finds the plan's points in the configuration in force.
     pub(super) fn take_config(&mut self) {
         let Some(config) = self.chain.config() else {
             return;
         };
+        if matches!(self.disclosure, Disclosure::Listed(_)) {
+            self.shown = Some(Arc::new(self.disclosure.shown(&config.config)));
+        }
         self.carried.clear();
         for (number, name) in self.role.points.iter().enumerate() {
             if let Some((_, point)) = config.config.point(name) {
@@ -273,7 +322,11 @@ impl<'a> LogVerifier<'a> {
     }
 }
 
-fn check_texts(source: &dyn ReadAt, files: &BundleLog, anchor: &Vkey) -> Result<(), Failure> {
+fn check_texts(
+    source: &dyn ReadAt,
+    files: &BundleLog,
+    anchor: &Vkey,
+) -> Result<Disclosure, Failure> {
     let contents = |path: &str, offset: u64, problem: &str| {
         let bundle = crate::bundle::BundleError::Contents {
             path: path.to_owned(),
@@ -291,16 +344,11 @@ fn check_texts(source: &dyn ReadAt, files: &BundleLog, anchor: &Vkey) -> Result<
             "it is not the name of the folder's log",
         ));
     }
-    let disclosure = files.disclosure.read(source, 1_024).map_err(Failure::new)?;
-    if disclosure != DISCLOSURE_ALL.as_bytes() {
-        let problem = "only class A (all points disclosed) can be checked in this version";
-        return Err(contents(
-            &files.disclosure.path,
-            files.disclosure.offset,
-            problem,
-        ));
-    }
-    Ok(())
+    let file = &files.disclosure;
+    let disclosure = file
+        .read(source, MOST_DISCLOSURE_BYTES)
+        .map_err(Failure::new)?;
+    Disclosure::parse(&disclosure).map_err(|problem| contents(&file.path, file.offset, &problem))
 }
 
 fn read_blobs(source: &dyn ReadAt, files: &BundleLog) -> Result<HashMap<Hash, Vec<u8>>, Failure> {

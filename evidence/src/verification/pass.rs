@@ -1,14 +1,17 @@
 //! The pass over a log's entries: order here, signatures and payloads wherever the caller likes.
 
+use std::sync::Arc;
+
 use super::open::{KeyUse, LogVerifier};
 use super::partition::{Axis, Run};
 use super::{Event, Failure, LogFacts, Problem};
-use crate::bundle::ReadAt;
+use crate::bundle::{Disclosure, PREFIX_BYTES, ReadAt};
 use crate::chain::Step;
 use crate::control::Control;
-use crate::entry::{Body, ClockStatus, GapReason, Ticks};
+use crate::entry::{Body, ClockStatus, Entry, GapReason, Ticks};
 use crate::hash::{Hash, Origin};
-use crate::segment::{Segment, tick_time};
+use crate::rejection::Rejection;
+use crate::segment::{ConfigInForce, Segment, tick_time};
 
 /// More than this without a new key is worth saying, milliseconds.
 const LONG_KEY_MS: u64 = 25 * 3_600_000;
@@ -22,12 +25,16 @@ pub struct Task<'b> {
     pub counted: bool,
     /// The length of its payload in `payload.bin`; 0 when it has none there.
     pub payload_bytes: u64,
+    /// Where in the archive those bytes begin; known after [`LogVerifier::place_payload`].
+    pub payload_at: u64,
     /// The number of values in memory once decoded, about.
     pub samples: u64,
     step: Step<'b>,
     shift: Option<i64>,
     dropped: bool,
     entry_at: u64,
+    shown: Option<Arc<Vec<bool>>>,
+    disclosed: bool,
 }
 
 /// Ticks of a stream without samples, placed in time.
@@ -155,6 +162,54 @@ impl LogVerifier<'_> {
         Ok(piece)
     }
 
+    /// Says where a task's payload stands and how long it is. For each task once, in order, before
+    /// [`Self::read_payloads`]: only class B needs to look into the file for it.
+    ///
+    /// # Errors
+    /// [`Problem::LeftOver`] when the file ends before the length, the payload's rejection when that
+    /// is longer than what was signed can be, or than what is left.
+    pub fn place_payload(
+        &mut self,
+        source: &dyn ReadAt,
+        task: &mut Task<'_>,
+    ) -> Result<(), Failure> {
+        let file = &self.files.payload;
+        task.payload_at = file.offset.saturating_add(self.payload_placed);
+        if let (Body::Data { payload, .. }, Some(_), false) =
+            (&task.step.signed.entry.body, &task.shown, task.dropped)
+        {
+            let here = |problem: Problem| {
+                self.failure(problem)
+                    .of_entry(task.index)
+                    .at(&file.path, task.payload_at)
+            };
+            let mut prefix = [0; PREFIX_BYTES];
+            let prefix_bytes = u64::try_from(PREFIX_BYTES).unwrap_or(u64::MAX);
+            if file.size.saturating_sub(self.payload_placed) < prefix_bytes {
+                let problem = "payload.bin ends before the length of this entry's part";
+                return Err(here(Problem::LeftOver(problem.to_owned())));
+            }
+            source
+                .read_exact_at(&mut prefix, task.payload_at)
+                .map_err(|error| self.failure(crate::bundle::BundleError::Io(error)))?;
+            let found = u64::from(u32::from_be_bytes(prefix));
+            let most = payload
+                .bytes
+                .saturating_add(payload.chunks.saturating_mul(32));
+            let left = file.size - self.payload_placed - prefix_bytes;
+            if found > most.min(left) {
+                let expected = payload.bytes;
+                return Err(here(Problem::Entry(Rejection::PayloadLength {
+                    expected,
+                    found,
+                })));
+            }
+            task.payload_bytes = found + prefix_bytes;
+        }
+        self.payload_placed = self.payload_placed.saturating_add(task.payload_bytes);
+        Ok(())
+    }
+
     /// How many payload bytes are not read yet.
     #[must_use]
     pub const fn payload_left(&self) -> u64 {
@@ -194,7 +249,7 @@ impl LogVerifier<'_> {
         let step = match self.chain.advance(bytes, body.map(Vec::as_slice)) {
             Ok(step) => step,
             Err(rejection) => {
-                let ticks = crate::entry::Entry::parse(bytes)
+                let ticks = Entry::parse(bytes)
                     .ok()
                     .and_then(|signed| signed.entry.ticks().copied());
                 return Err(here(Problem::Entry(rejection)).of_ticks(ticks));
@@ -237,6 +292,7 @@ impl LogVerifier<'_> {
                 problem,
             }));
         }
+        self.compare_remembered(size);
         let entry = &step.signed.entry;
         self.times.pin(entry.freshness.as_ref());
         self.note_key(step.signed.key_id, entry.clock.unix_ms, entry.clock.status);
@@ -259,8 +315,12 @@ impl LogVerifier<'_> {
         };
         let (mut payload_bytes, mut samples) = (0, 0);
         if let (Body::Data { ticks, payload }, false) = (&entry.body, dropped) {
-            payload_bytes = payload.bytes;
-            samples = ticks.count.saturating_mul(payload.chunks);
+            if self.disclosure == Disclosure::All {
+                payload_bytes = payload.bytes;
+            }
+            if self.disclosure != Disclosure::Commitments {
+                samples = ticks.count.saturating_mul(payload.chunks);
+            }
         }
         if counted && let Some(ticks) = entry.ticks() {
             let run = match &entry.body {
@@ -279,6 +339,9 @@ impl LogVerifier<'_> {
             shift,
             dropped,
             entry_at: at,
+            payload_at: 0,
+            shown: self.shown.clone(),
+            disclosed: self.disclosure != Disclosure::Commitments,
         })
     }
 
@@ -364,11 +427,19 @@ impl LogVerifier<'_> {
                 found: self.chain.size(),
                 size: self.size,
             });
-        } else if self.payload_left() > 0 {
-            fail(Problem::LeftOver(format!(
-                "payload.bin has {} bytes that no entry signed",
-                self.payload_left()
-            )));
+        } else if self.payload_placed != self.files.payload.size {
+            let (placed, size) = (self.payload_placed, self.files.payload.size);
+            fail(Problem::LeftOver(if placed < size {
+                format!(
+                    "payload.bin has {} bytes that no entry signed",
+                    size - placed
+                )
+            } else {
+                format!("payload.bin ends {} bytes early", placed - size)
+            }));
+        }
+        for problem in self.forks() {
+            fail(problem);
         }
         if let Some(end) = self.hand_over.filter(|end| end.last_index >= self.size) {
             fail(Problem::EntriesEnd {
@@ -448,12 +519,74 @@ impl LogVerifier<'_> {
             points: self.role.points.iter().cloned().zip(self.covered).collect(),
             events: self.events,
             dropped: self.dropped,
+            disclosure: self.disclosure,
+            remembered: self.remembered,
         };
         (facts, failures)
     }
 }
 
 impl Task<'_> {
+    /// The entry.
+    #[must_use]
+    pub const fn entry(&self) -> &Entry {
+        &self.step.signed.entry
+    }
+
+    /// Its leaf hash.
+    #[must_use]
+    pub const fn leaf(&self) -> &Hash {
+        &self.step.leaf
+    }
+
+    /// The configuration in force.
+    #[must_use]
+    pub const fn config(&self) -> Option<&Arc<ConfigInForce>> {
+        self.step.config()
+    }
+
+    /// First instant and first instant after of its ticks, unix milliseconds; none without ticks or
+    /// while nobody knows their time.
+    #[must_use]
+    pub fn span_ms(&self) -> Option<(i64, i64)> {
+        let (ticks, shift) = (self.entry().ticks()?, self.shift?);
+        let at = |tick| tick_time(tick, shift, self.step.tick_ms);
+        Some((at(ticks.first)?, at(ticks.end())?))
+    }
+
+    /// The tick length of its stream in milliseconds, 0 for control entries.
+    #[must_use]
+    pub const fn tick_ms(&self) -> u32 {
+        self.step.tick_ms
+    }
+
+    /// What places its ticks in time, if anything does.
+    #[must_use]
+    pub const fn shift(&self) -> Option<i64> {
+        self.shift
+    }
+
+    /// In class B, which points of the configuration are shown; none when all are.
+    #[must_use]
+    pub fn shown(&self) -> Option<&[bool]> {
+        self.shown.as_ref().map(|shown| shown.as_slice())
+    }
+
+    /// What [`crate::spot::chunks_of`] takes of the bytes that stand for its payload.
+    #[must_use]
+    pub fn part<'p>(&self, payload: &'p [u8]) -> &'p [u8] {
+        match &self.shown {
+            Some(_) => payload.get(PREFIX_BYTES..).unwrap_or_default(),
+            None => payload,
+        }
+    }
+
+    /// Whether the bundle holds readings of it: a data entry, not dropped, in class A or B.
+    #[must_use]
+    pub fn has_readings(&self) -> bool {
+        matches!(self.entry().body, Body::Data { .. }) && self.disclosed && !self.dropped
+    }
+
     /// Checks what needs no order: the signature, and the payload against what was signed.
     ///
     /// # Errors
@@ -476,10 +609,14 @@ impl Task<'_> {
         if self.step.control.is_none() {
             self.step.verify(origin).map_err(refuse)?;
         }
-        let mut segment = if self.dropped {
-            None
-        } else {
-            self.step.open(payload).map_err(refuse)?
+        let is_data = matches!(self.step.signed.entry.body, Body::Data { .. });
+        let mut segment = match &self.shown {
+            _ if self.dropped || is_data && !self.disclosed => None,
+            Some(shown) if is_data => {
+                let part = payload.get(PREFIX_BYTES..).unwrap_or_default();
+                self.step.open_shown(part, shown).map_err(refuse)?
+            }
+            _ => self.step.open(payload).map_err(refuse)?,
         };
         if let Some(segment) = &mut segment {
             segment.shift = self.shift;

@@ -282,7 +282,7 @@ async fn every_read_of_evidence_is_in_the_access_log() {
     assert_eq!(
         read,
         [
-            "bundle of report 2026-03-09_2026-03-09 version 1",
+            "bundle of report 2026-03-09_2026-03-09 version 1, class A",
             "entry 3",
             "gaps",
             "readings of aux.power from 2026-03-09T16:00:00Z to 2026-03-09T16:01:00Z",

@@ -10,6 +10,7 @@ mod applying;
 mod authorisation;
 mod bed;
 mod browser;
+mod bundling;
 mod commands;
 mod describing;
 mod live;

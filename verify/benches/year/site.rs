@@ -234,6 +234,7 @@ pub(crate) fn write(dir: &Path, days: u32) -> Made {
         trail: log.trail,
         entries_bytes: log.entries_bytes,
         payload_bytes,
+        disclosure: evidence::bundle::Disclosure::All,
     };
     let out = BufWriter::with_capacity(1 << 20, File::create(dir.join("bundle.tar")).unwrap());
     let mut writer = BundleWriter::begin(out, plan.as_bytes(), None).unwrap();

@@ -19,10 +19,10 @@ RANGES = {"u16": (0, 65_535), "bcd16": (0, 65_535), "bit": (0, 65_535), "i16": (
 HEADER = struct.Struct("<BBHHHq")
 
 
-def split_chunks(payload):
+def split_chunks(payload, at=0, most=1 << 22):
     """The chunks of a payload by header and lengths alone, as plain tuples: a year has 26 million of them."""
-    chunks, at, size, header = [], 0, len(payload), HEADER.unpack_from
-    while at < size:
+    chunks, size, header = [], len(payload), HEADER.unpack_from
+    while at < size and len(chunks) < most:
         if size - at < 16:
             raise Failure("E16", "a chunk ends early")
         codec, w, point, n, e, first = header(payload, at)
@@ -249,16 +249,49 @@ def column(p, chunk, payload, ticks, tick_ms, wanted):
     return Column(p, values, codes, offsets)
 
 
-def open_payload(payload, signed, points, expected, ticks, tick_ms, wanted):
-    """F8.8: a payload against what was signed.
+def split_shown(payload, expected, shown):
+    """Class B: (leaf hashes, chunks) of a part in which hashes stand for the chunks that are not shown."""
+    leaves, chunks, at, places = [], [], 0, iter(expected)
+    while at < len(payload):
+        point = next(places, None)
+        if point is not None and point not in shown:
+            need(at + 32 <= len(payload), "E16", "a chunk's hash ends early")
+            leaves.append(bytes(payload[at:at + 32]))
+            at += 32
+        else:
+            chunk = split_chunks(payload, at, 1)[0]
+            leaves.append(leaf_hash(payload[at:chunk[9]]))
+            chunks.append(chunk)
+            at = chunk[9]
+    return leaves, chunks
+
+
+def shown_points(points, names):
+    """The points whose chunks class B shows: the listed ones and the scale factors of those."""
+    listed = {i for i, p in enumerate(points) if p["name"] in names}
+    return listed | {points[i]["scale_from"] for i in listed if "scale_from" in points[i]}
+
+
+def open_payload(payload, signed, points, expected, ticks, tick_ms, wanted, names=None):
+    """F8.8: a payload against what was signed. `names`: the points that class B lists; None in class A.
 
     `wanted`: names of points whose columns are handed back; None decodes nothing.
     Returns (columns by name, samples, {code: samples that are not good}).
     """
-    root, count, _ = signed
-    chunks = split_chunks(payload)
-    need(inner_root([leaf_hash(payload[c[6]:c[9]]) for c in chunks]) == root, "E15", "the payload's root is not the signed one")
-    need(len(chunks) == count, "E16", "another number of chunks than signed")
+    root, count, length = signed
+    if names is None:
+        chunks = split_chunks(payload)
+        leaves = [leaf_hash(payload[c[6]:c[9]]) for c in chunks]
+    else:
+        shown = shown_points(points, names)
+        leaves, chunks = split_shown(payload, expected, shown)
+    need(inner_root(list(leaves)) == root, "E15", "the payload's root is not the signed one")
+    need(len(leaves) == count, "E16", "another number of chunks than signed")
+    if names is not None:
+        hidden = len(leaves) - len(chunks)
+        least = sum(c[9] - c[6] for c in chunks) + 16 * hidden
+        need(least == length or hidden and least < length, "E14", "what is shown does not fit the signed length")
+        expected = [point for point in expected if point in shown]
     if wanted is None:
         need([c[2] for c in chunks] == expected, "E17", "not exactly the points of the stream")
         return None, 0, {}

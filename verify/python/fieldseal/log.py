@@ -1,5 +1,6 @@
 """One log of a bundle: V2 to V5."""
 import bisect
+import unicodedata
 
 from .chain import Chain
 from .entries import Entry, control_body
@@ -8,6 +9,19 @@ from .notes import Note, decimal, signed_by, unbase64
 from .ticks import Axis
 from .tree import Range, included, leaf_hash, sha256
 from .work import Workers
+
+
+def disclosure(data):
+    """(class, names that class B lists or None)."""
+    if data in (b"A\n", b"C\n"):
+        return data[:1].decode(), None
+    try:
+        first, *names = data.decode().removesuffix("\n").split("\n")
+    except UnicodeDecodeError:
+        first, names = "", []
+    ok = first == "B" and data.endswith(b"\n") and 0 < len(names) <= 10_000 and all(a < b for a, b in zip(names, names[1:]))
+    need(ok and all(name and not any(unicodedata.category(c) == "Cc" for c in name) for name in names), "V01", "the disclosure class")
+    return "B", frozenset(names)
 
 
 class Log:
@@ -19,7 +33,7 @@ class Log:
         self.hand_over = None
         contents = lambda name, most: tar.contents(self.base + name, most)
         need(contents("origin", 1024) == (self.origin + "\n").encode() and sha256(self.origin.encode()).hex() == log_id, "V01", "the name of the log")
-        need(contents("disclosure", 1024) == b"A\n", "V01", "the disclosure class")
+        self.disclosure, self.shown = disclosure(contents("disclosure", 4 << 20))
         self.read_notes(contents)
         start = contents("range-start", 8192)
         need(start.endswith(b"\n") and start.isascii(), "V04", "the start hashes")
@@ -177,8 +191,13 @@ class Log:
                 try:
                     entry, key, shift, tick, gone, counted = self.step(data)
                     payload = None
-                    if entry.kind == 1 and not gone:
+                    if entry.kind == 1 and not gone and self.disclosure != "C":
                         length = entry.payload[2]
+                        if self.disclosure == "B":
+                            need(left >= 4, "V10", "payload.bin ends before the length of a part", entry.index)
+                            most, length = length + 32 * entry.payload[1], int.from_bytes(self.tar.read(at, 4), "big")
+                            at, left = at + 4, left - 4
+                            need(length <= min(most, left), "E14", "a part is longer than what was signed can be", entry.index)
                         if length > left:
                             good = signed_by(key, entry.signature, entry.message)
                             raise Failure("E14" if good else "E06", "the payload is shorter than signed", entry.index)
@@ -190,7 +209,7 @@ class Log:
                     raise
                 if entry.kind:
                     meta = (counted, None if shift is None else entry.first + shift, entry.count, tick)
-                    workers.add(meta, entry.index, key, entry.signature, entry.message, payload, entry.payload, chain.config.body, entry.stream, entry.count, tick)
+                    workers.add(meta, entry.index, key, entry.signature, entry.message, payload, entry.payload, chain.config.body, entry.stream, entry.count, tick, self.shown)
             workers.finish()
         finally:
             workers.stop()
@@ -272,7 +291,7 @@ class Log:
             "entry_keys": len(self.keys), "cosigned": self.cosigned, "quorum_met": self.quorum_met, "roots": self.met,
             "dropped": self.dropped, "streams": streams, "complete": True, "samples": self.samples,
             "not_good": {str(code): n for code, n in sorted(self.not_good.items())},
-            "time": {"within": self.within, "classes": self.classes, **self.extra},
+            "disclosure": self.disclosure, "time": {"within": self.within, "classes": self.classes, **self.extra},
         }
         if not options.decode:
             del self.facts["samples"], self.facts["not_good"]

@@ -118,13 +118,19 @@ class Project:
         self.missing()
         self.hand_overs()
         if not self.failures and self.options.decode:
-            self.told = compare(self.report, self.options, self.tracks, self.failures)
+            self.told = compare(self.report, self.options, self.tracks, self.failures, self.hidden())
 
     def open(self, planned):
         origin, before = planned["origin"], planned.get("succeeds")
         names = {s["point"] for p in self.options.points for s in p["sources"] if s["log"] == origin}
         succeeds = before is not None and log_id(before) in self.tar.logs
         return Log(self.tar, log_id(origin), self.options.anchors[origin], self.options, sorted(names), succeeds)
+
+    def hidden(self):
+        """Numbers of the monitoring points of which not every reading is in the bundle."""
+        shows = lambda log, name: log.disclosure == "A" or log.disclosure == "B" and name in log.shown
+        return {p["number"] for p in self.options.points for s in p["sources"]
+                if s["log"] in self.passed and not shows(self.passed[s["log"]], s["point"])}
 
     def sink(self, log, first, ticks, tick, columns):
         start = first * tick

@@ -1,6 +1,6 @@
 """Checking entries that need no order, on as many processors as there are.
 
-A job is a list of (index, key, signature, message, payload or None, signed, config body, stream, ticks, tick_ms).
+A job is a list of (index, key, signature, message, payload or None, signed, config body, stream, ticks, tick_ms, shown names).
 Jobs come back in order; the first entry that fails ends the list of results with its failure.
 """
 import collections
@@ -25,14 +25,14 @@ def table(body):
 
 def check(job, wanted):
     results = []
-    for index, key, signature, message, payload, signed, body, stream, ticks, tick_ms in job:
+    for index, key, signature, message, payload, signed, body, stream, ticks, tick_ms, names in job:
         try:
             if key is not None and not signed_by(key, signature, message):
                 raise Failure("E06", "the signature does not verify")
             opened = None
             if payload is not None:
                 config = table(body)
-                opened = open_payload(payload, signed, config.points, config.of_stream[stream], ticks, tick_ms, wanted)
+                opened = open_payload(payload, signed, config.points, config.of_stream[stream], ticks, tick_ms, wanted, names)
             results.append(opened)
         except Failure as failure:
             results.append((failure.code, failure.text, index))

@@ -62,6 +62,11 @@ pub struct BundleArgs {
     /// A public key (64 hex digits) whose approvals of configuration changes you accept; may be repeated.
     #[arg(long, value_name = "HEX")]
     pub approver: Vec<String>,
+    /// A file in which this program remembers the checkpoints it saw. Use the same one for every audit
+    /// of a project: a log that shows another history than last time is then found out. Begun when it
+    /// does not exist; written only for logs that were proven.
+    #[arg(long, value_name = "FILE")]
+    pub state: Option<PathBuf>,
     /// Print the verdict as JSON.
     #[arg(long)]
     pub json: bool,

@@ -3,9 +3,13 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
 
 mod devices;
+mod disclosed;
 mod explained;
+mod fetched;
 mod good;
 mod mutated;
+mod remembered;
+mod spot;
 mod support;
 mod tampered;
 mod two_gateways;

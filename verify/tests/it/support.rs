@@ -8,6 +8,6 @@ mod site;
 pub(crate) use gateway::{Cosigner, Gateway, Row};
 pub(crate) use outcome::{Files, Outcome};
 pub(crate) use site::{
-    DAY, FROM_MS, HOUR_MS, MINUTE_MS, Site, Spec, TO_MS, plain_day, solar_day, spec_of,
+    DAY, FROM_MS, HOUR_MS, MINUTE_MS, Site, Spec, TO_MS, disclosed, plain_day, solar_day, spec_of,
     two_gateways, witnesses,
 };

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use evidence::bundle::{BundleWriter, ControlPart, LogParts, entries_bytes};
+use evidence::bundle::{BundleWriter, ControlPart, Disclosure, LogParts, entries_bytes};
 use evidence::chain::Chain;
 use evidence::control::{Control, DeviceEvent, DeviceReading, DeviceRole, DeviceStatement, Placed};
 use evidence::entry::{Body, ClockStatus, Entry, GapReason};
@@ -191,6 +191,36 @@ fn feed(computation: &mut Computation<'_>, gateway: &Gateway, first: u64, last: 
     }
 }
 
+/// The bundle of a site in another disclosure class.
+pub(crate) fn disclosed(site: &Site, disclosure: &Disclosure) -> Spec {
+    let mut spec = site.spec();
+    for (log, (gateway, first)) in spec
+        .logs
+        .iter_mut()
+        .zip(site.gateways.iter().zip(&site.first))
+    {
+        let controls = gateway.rows.iter().filter_map(|row| row.control.as_ref());
+        let afterwards = Afterwards::new(controls);
+        let mut config = None;
+        log.payloads.clear();
+        log.parts.disclosure = disclosure.clone();
+        for (index, row) in (0_u64..).zip(&gateway.rows) {
+            if let Some(Control::Config(sealed)) = &row.control {
+                config = Some(sealed);
+            }
+            let entry = Entry::parse(&row.entry).unwrap().entry;
+            if let Body::Data { ticks, .. } = &entry.body
+                && index >= *first
+                && !afterwards.is_dropped(index)
+            {
+                let part = disclosure.part(config.unwrap(), ticks.stream, &row.payload);
+                log.payloads.push(part.unwrap());
+            }
+        }
+    }
+    spec
+}
+
 /// The only log of a site, as it goes into a bundle.
 pub(crate) fn spec_of(site: &Site) -> SpecLog {
     spec_log(&site.gateways[0], site.first[0], &site.checkpoints[0])
@@ -234,6 +264,7 @@ fn spec_log(gateway: &Gateway, first: u64, checkpoint: &[u8]) -> SpecLog {
             trail: gateway.trail.clone(),
             entries_bytes: 0,
             payload_bytes: 0,
+            disclosure: Disclosure::All,
         },
     }
 }
