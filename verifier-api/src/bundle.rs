@@ -18,7 +18,7 @@ use quantification::plan::Plan;
 use serde::{Deserialize, Serialize};
 use store::{LogId, LogRef, Store};
 use tokio::sync::mpsc;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 
 use crate::app::{App, Shared};
 use crate::auth::{Caller, Scope};
@@ -35,7 +35,7 @@ use stream::{Extent, Front};
 const PIECES_AHEAD: usize = 2;
 
 /// Which bundle.
-#[derive(Debug, Deserialize, IntoParams)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct BundleQuery {

@@ -1,16 +1,16 @@
 //! The command line: one file for the arguments of each command.
 
 mod bundle;
-mod witness;
 mod fetch;
 mod spot_check;
+mod witness;
 
 use clap::{Parser, Subcommand};
 
 pub use bundle::BundleArgs;
-pub use witness::{LogAction, RunArgs, WitnessAction, WitnessArgs};
 pub use fetch::FetchArgs;
 pub use spot_check::SpotCheckArgs;
+pub use witness::{LogAction, RunArgs, WitnessAction, WitnessArgs};
 
 /// Checks sealed measurement evidence offline, and recomputes the report made from it.
 ///
