@@ -480,10 +480,10 @@ async fn a_link_that_returns_serves_its_units_even_if_the_one_that_probed_it_is_
     let mut silent = reader(&link, 7, PATIENCE, &[0]);
     let mut alive = reader(&link, 1, PATIENCE, &[0]);
     let first = silent.read(Instant::now() + PATIENCE).await;
-    assert_eq!(qualities(&first), [Quality::LINK_ERROR]);
+    assert_eq!(qualities(first), [Quality::LINK_ERROR]);
     let waiting = alive.read(Instant::now() + PATIENCE).await;
     assert_eq!(
-        qualities(&waiting),
+        qualities(waiting),
         [Quality::BACKED_OFF],
         "one attempt tells for all units"
     );
