@@ -13,6 +13,7 @@ use crate::ids::sha256;
 const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0001_first.sql"),
     include_str!("../migrations/0002_trail_by_size.sql"),
+    include_str!("../migrations/0003_relay.sql"),
 ];
 
 /// Codes of PostgreSQL when two sessions make the same table at once: unique violation in the

@@ -29,8 +29,8 @@ fn trail_from_db((at_ms, size, note): (i64, i64, Vec<u8>)) -> Result<TrailNote, 
 }
 
 impl Store {
-    /// Keeps a note; one of the same moment and size is left as it is.
-    pub async fn keep_trail_note(&self, log: LogRef, note: &TrailNote) -> Result<(), StoreError> {
+    /// Keeps a note, and says whether: one of the same moment and size is left as it is.
+    pub async fn keep_trail_note(&self, log: LogRef, note: &TrailNote) -> Result<bool, StoreError> {
         let size = to_db("size", note.size)?;
         transaction!(self, "keep trail note", |conn| {
             sqlx::query(
@@ -43,24 +43,37 @@ impl Store {
             .bind(size)
             .bind(&*note.note)
             .execute(&mut *conn)
-            .await?;
+            .await?
+            .rows_affected()
+                == 1
         })
     }
 
-    /// Returns the newest trail note of a log: of the largest size. A tree that is larger is younger,
-    /// whatever clock its note was made by; of one size, the note kept last has the most cosignatures.
+    /// Returns the newest trail note of a log, as [`Store::newest_trail_notes`] has it.
     pub async fn newest_trail_note(&self, log: LogRef) -> Result<Option<TrailNote>, StoreError> {
-        let raw: Option<(i64, i64, Vec<u8>)> = reading!(self, "newest trail note", |conn| {
+        Ok(self.newest_trail_notes(log, 1).await?.pop())
+    }
+
+    /// Lists the newest trail notes of a log, at most `most`, the largest size first. A tree that is
+    /// larger is younger, whatever clock its note was made by; of one size, the note kept last has the
+    /// most cosignatures.
+    pub async fn newest_trail_notes(
+        &self,
+        log: LogRef,
+        most: u32,
+    ) -> Result<Vec<TrailNote>, StoreError> {
+        let raw: Vec<(i64, i64, Vec<u8>)> = reading!(self, "newest trail notes", |conn| {
             sqlx::query_as(
                 "SELECT at_ms, size, note FROM trail WHERE site_id = $1 AND log_id = $2 \
-                 ORDER BY size DESC, at_ms DESC LIMIT 1",
+                 ORDER BY size DESC, at_ms DESC LIMIT $3",
             )
             .bind(log.site.0)
             .bind(&log.log.0[..])
-            .fetch_optional(&mut *conn)
+            .bind(i64::from(most))
+            .fetch_all(&mut *conn)
             .await?
         })?;
-        raw.map(trail_from_db).transpose()
+        raw.into_iter().map(trail_from_db).collect()
     }
 
     /// Lists the trail notes kept in `[from, to)` (unix milliseconds), oldest first.

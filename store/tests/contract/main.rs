@@ -14,6 +14,7 @@ mod model;
 mod opening;
 mod people;
 mod reading;
+mod relaying;
 
 /// Makes two tests of one: `on_sqlite::name` and `on_postgres::name`.
 macro_rules! on_both {
