@@ -37,6 +37,7 @@ pub mod rejection;
 pub mod segment;
 pub mod spot;
 pub mod tiles;
+pub mod timestamp;
 pub mod unit;
 pub mod value;
 pub mod verification;

@@ -24,8 +24,10 @@ use evidence::note::{Note, Vkey};
 use evidence::policy::Policy;
 use evidence::proof::TlogProof;
 use evidence::tiles;
+use evidence::timestamp;
 use evidence::value::{Decoder as Value, Format, Kind, Order};
 use evidence::wire::Upload;
+use evidence::witness;
 use gateway::config::{GatewayConfig, Network, Template};
 use gateway::enrol::EnrolmentCode;
 use gateway::journal::PackedSamples;
@@ -40,11 +42,16 @@ use gateway::sample::PointSample;
 use gateway::sunspec::Walk;
 use tokio::time::Instant;
 
+/// The keys of the format's worked example of a tree.
+const LOG_KEY: &str = "example.com/gw/0001+6bd98662+AYqI4910CfGV/VLbLTy6XXLKZwm/HZQSG/N0iAG0D29c";
+const WITNESS_KEY: &str =
+    "witness.example.org/w1+6d7ef907+BIE5dw6ofRdfVqNUZsNMfszLjYqRtO43ol32D1uPybOU";
+
 /// A target: bytes in, nothing out.
 pub type Target = fn(&[u8]);
 
 /// Every target by its name.
-pub const TARGETS: [(&str, Target); 26] = [
+pub const TARGETS: [(&str, Target); 29] = [
     ("entry", fuzz_entry),
     ("chunk", fuzz_chunk),
     ("measurement", fuzz_measurement),
@@ -56,6 +63,9 @@ pub const TARGETS: [(&str, Target); 26] = [
     ("proof", fuzz_proof),
     ("bundle", fuzz_bundle),
     ("upload", fuzz_upload),
+    ("add_checkpoint", fuzz_add_checkpoint),
+    ("witness_answer", fuzz_witness_answer),
+    ("timestamp", fuzz_timestamp),
     ("tiles", fuzz_tiles),
     ("aggregate", fuzz_aggregate),
     ("snapshot", fuzz_snapshot),
@@ -154,6 +164,42 @@ pub fn fuzz_bundle(bytes: &[u8]) {
 pub fn fuzz_upload(bytes: &[u8]) {
     if let Ok(upload) = Upload::decode(bytes) {
         assert_eq!(upload.encode().as_deref(), Ok(bytes), "one encoding");
+    }
+}
+
+/// What a witness is asked: one encoding, and a decision whatever is held.
+pub fn fuzz_add_checkpoint(bytes: &[u8]) {
+    let Ok(request) = witness::Request::parse(bytes) else {
+        return;
+    };
+    assert_eq!(request.to_bytes(), bytes, "one encoding");
+    let key = Vkey::parse(LOG_KEY).expect("the log of the worked example");
+    if let Ok(authentic) = request.authenticate(&[key]) {
+        // Never cosigned: whatever the log signed is the first tree, if the sender says so too.
+        let first = request.old == 0 && request.proof.is_empty();
+        let empty = authentic.checkpoint().size == 0;
+        let decided = authentic.decide(witness::Held::nothing());
+        assert!(empty || decided.is_ok() == first, "{decided:?}");
+    }
+}
+
+/// What a witness answers.
+pub fn fuzz_witness_answer(bytes: &[u8]) {
+    let key = Vkey::parse(WITNESS_KEY).expect("the witness of the worked example");
+    let note = Note {
+        text: "example.com/gw/0001\n".to_owned(),
+        signatures: Vec::new(),
+    };
+    drop(witness::read_cosignature(&note, bytes, &key));
+    if let Some(size) = witness::read_size(bytes) {
+        assert_eq!(format!("{size}\n").as_bytes(), bytes, "one encoding");
+    }
+}
+
+/// What a timestamp authority answers.
+pub fn fuzz_timestamp(bytes: &[u8]) {
+    if let Ok(token) = timestamp::Token::parse(bytes) {
+        assert!(token.content.len() < bytes.len(), "the content is inside");
     }
 }
 
@@ -439,6 +485,19 @@ pub fn seeds() -> Vec<Vec<u8>> {
         seeds.push(format!("{block}\n").into_bytes());
         seeds.extend(block.lines().map(|line| line.as_bytes().to_vec()));
     }
+    // The checkpoint of the worked example, as a log first shows it to a witness, and later.
+    let proof = format
+        .split("```\n")
+        .find(|block| block.starts_with("c2sp.org/tlog-proof@v1\n"));
+    let note = proof.and_then(|proof| proof.split_once("\n\n"));
+    for head in [
+        "old 0\n\n",
+        "old 2\nZx8UbF5HHooag6PCFM5LqQe486WIjRTMjNPOdbsS75Q=\n\n",
+    ] {
+        seeds.extend(note.map(|(_head, note)| format!("{head}{note}").into_bytes()));
+    }
+    seeds.push(b"20852163\n".to_vec());
+    seeds.push(include_bytes!("../../evidence/testdata/timestamp/answer.tsr").to_vec());
     seeds.push(include_bytes!("../../gateway/examples/gateway.toml").to_vec());
     seeds.push(include_bytes!("../../gateway/templates/eastron-sdm630.toml").to_vec());
     let span = Span {
