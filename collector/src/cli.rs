@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use evidence::chain::Chain;
 use ring::rand::{SecureRandom as _, SystemRandom};
-use store::{EnrolmentCode, LogRef, Store};
+use store::{EnrolmentCode, LogRef, Relay, Store};
 
 use crate::clock::{Clock, SystemClock};
 use crate::code::Code;
@@ -215,6 +215,29 @@ fn check(path: &Path) -> anyhow::Result<()> {
         limits.uploads_per_minute,
         limits.body_timeout.as_secs()
     )?;
+    for witness in &config.witnesses {
+        writeln!(
+            text,
+            "shows logs to    {} every {} s, at {}",
+            witness.key,
+            witness.interval.as_secs(),
+            witness.url
+        )?;
+    }
+    if let Some(timestamp) = &config.timestamp {
+        writeln!(
+            text,
+            "has stamped      each log's newest note every {} h, at {}",
+            timestamp.interval.as_secs() / 3600,
+            timestamp.url
+        )?;
+    }
+    if config.witnesses.is_empty() {
+        writeln!(
+            text,
+            "shows logs to    nobody: without an independent witness ([[witness]]) every verdict is class 1"
+        )?;
+    }
     print(&text);
     Ok(())
 }
@@ -333,6 +356,7 @@ async fn status(path: &Path) -> anyhow::Result<()> {
     let mut text = String::new();
     for site in store.sites().await? {
         writeln!(text, "site {}", site.name)?;
+        let relays = store.relays_of_site(site.id).await?;
         for log in store.logs_of_site(site.id).await? {
             let age_s = now_s - i64::try_from(log.cosigned_s).unwrap_or(i64::MAX);
             writeln!(text, "  {}", log.origin)?;
@@ -341,6 +365,19 @@ async fn status(path: &Path) -> anyhow::Result<()> {
                 "    entries {}, newest cosigned {age_s} s ago",
                 log.size
             )?;
+            let state = |target: &str| {
+                let mut of_log = relays.iter().filter(|(of, _relay)| *of == log.log.log);
+                let found = of_log.find(|(_log, relay)| relay.target == target);
+                shown(found.map(|(_log, relay)| relay), now_s)
+            };
+            for witness in &config.witnesses {
+                let state = state(&witness.key.to_string());
+                writeln!(text, "    witness {}: {state}", witness.name)?;
+            }
+            if let Some(timestamp) = &config.timestamp {
+                let state = state(&crate::relay::target_of(&timestamp.url));
+                writeln!(text, "    timestamp: {state}")?;
+            }
             for (from, to) in missing_payloads(&store, log.log).await? {
                 writeln!(
                     text,
@@ -359,6 +396,23 @@ async fn status(path: &Path) -> anyhow::Result<()> {
     print(&text);
     store.close().await;
     Ok(())
+}
+
+/// How it stands with one witness or authority, in words.
+fn shown(relay: Option<&Relay>, now_s: i64) -> String {
+    let Some(relay) = relay else {
+        return "not shown yet".to_owned();
+    };
+    let last = if relay.done_ms == 0 {
+        "never signed".to_owned()
+    } else {
+        let age_s = now_s - relay.done_ms / 1000;
+        format!("signed size {} {age_s} s ago", relay.size)
+    };
+    match &relay.error {
+        None => last,
+        Some(error) => format!("{last}; {} attempts failed since: {error}", relay.failures),
+    }
 }
 
 /// Entries that are here without the readings they sign for.

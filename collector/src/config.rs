@@ -1,6 +1,7 @@
 //! The configuration: one TOML file, every key named with its unit, unknown keys refused.
 
 mod problem;
+mod witness;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -11,6 +12,7 @@ use toml::Spanned;
 
 pub use problem::ConfigError;
 use problem::{Problems, Text};
+pub use witness::{TimestampConfig, WitnessConfig};
 
 use crate::tls::TlsFiles;
 
@@ -24,6 +26,9 @@ struct RawConfig {
     tls: RawTls,
     #[serde(default)]
     limits: RawLimits,
+    #[serde(default)]
+    witness: Vec<witness::RawWitness>,
+    timestamp: Option<witness::RawTimestamp>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -62,6 +67,10 @@ pub struct Config {
     pub tls: TlsFiles,
     /// What one sender may use.
     pub limits: Limits,
+    /// The independent witnesses.
+    pub witnesses: Vec<WitnessConfig>,
+    /// The timestamp authority.
+    pub timestamp: Option<TimestampConfig>,
 }
 
 /// The store's address, or the file that holds it because it has a password in it.
@@ -188,6 +197,9 @@ impl Config {
             600,
         );
         let timeout_s = limit("limits.body_timeout_s", body_timeout_s, 1..=3600, 60);
+        let witnesses = witness::witnesses(&raw.witness, directory, &mut problems);
+        let timestamp = raw.timestamp.as_ref();
+        let timestamp = timestamp.and_then(|raw| witness::timestamp(raw, directory, &mut problems));
         problems.none_or_error()?;
         let (Some(listen), Some(store)) = (listen, store) else {
             // Both are absent only with a problem above.
@@ -210,6 +222,8 @@ impl Config {
                     .unwrap_or(defaults.uploads_per_minute),
                 body_timeout: Duration::from_secs(timeout_s),
             },
+            witnesses,
+            timestamp,
         })
     }
 }

@@ -9,6 +9,7 @@ use axum::http::header::{AUTHORIZATION, CONTENT_LENGTH};
 use axum::http::{HeaderMap, StatusCode};
 use bytes::Bytes;
 use evidence::hash::Origin;
+use evidence::note::Note;
 use evidence::wire::{Record, Upload};
 use serde::{Deserialize, Serialize};
 use store::{Appended, Head, LogId, LogRef, Row};
@@ -35,6 +36,8 @@ pub struct Ack {
 /// How often an upload is looked at again because the head moved meanwhile. One gateway sends one
 /// upload at a time, so this many in a row means that something else is wrong.
 const MOST_RACES: u32 = 5;
+/// Trail notes looked at for one with an independent cosignature: some hours' worth.
+const TRAIL_NOTES: u32 = 8;
 /// Rows compared per page when an upload repeats what is stored.
 const PAGE: u32 = 256;
 
@@ -300,7 +303,14 @@ impl Collector {
 
     async fn ack(&self, log: LogRef, size: u64, note: &[u8], now_ms: i64) -> Result<Ack, Answer> {
         let text = |note: &[u8]| String::from_utf8_lossy(note).into_owned();
-        let trail = self.store.newest_trail_note(log).await?;
+        // Of the newest ones that which an independent witness cosigned, if there is one: the gateway pins
+        // it, and what our key alone has signed we could have made in advance.
+        let mut newest = self.store.newest_trail_notes(log, TRAIL_NOTES).await?;
+        let independent = newest.iter().position(|trail| {
+            Note::parse(&trail.note).is_ok_and(|note| self.is_independent(&note))
+        });
+        newest.truncate(independent.unwrap_or(0) + 1);
+        let trail = newest.pop();
         Ok(Ack {
             size,
             note: text(note),

@@ -125,4 +125,24 @@ key_file = "tls.key"
 #uploads_per_minute = 600
 # How long an upload may take to arrive.
 #body_timeout_s = 60
+
+# An independent witness, run by somebody else (`fieldseal-verify witness`). Its operator gives
+# key and address; he needs the key line of each log from its commissioning record. Repeat the
+# table for each one. `fieldseal-collector status` shows how it stands.
+#[[witness]]
+#name = "W1"
+#key = "witness.example.org/w1+6d7ef907+BIE5dw6ofRdfVqNUZsNMfszLjYqRtO43ol32D1uPybOU"
+#url = "https://witness.example.org"
+# How often each log is shown to it.
+#interval_s = 3600
+# Certificates to trust for its address, instead of the public authorities.
+#ca_file = "witness-ca.pem"
+
+# A timestamp authority (RFC 3161) that stamps the newest note of each log: a second proof of time,
+# beside the witnesses and never in their place.
+#[timestamp]
+#url = "https://timestamp.example.org/tsr"
+#interval_h = 24
+# The authority's root certificates; verifiers need the same file.
+#roots_file = "timestamp-roots.pem"
 "#;

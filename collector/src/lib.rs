@@ -13,6 +13,9 @@
 //! - **All or nothing.** Killed at any moment, the store has an upload with its cosignature, or
 //!   nothing of it, and the gateway sends the same bytes again.
 //!
+//! - **Witnessed by others.** The newest checkpoint of each log is shown to the configured independent
+//!   witnesses, and what they sign is kept (`relay`). It delays no upload.
+//!
 //! What it does not: it reads no meter, judges no value, and trusts no proxy. It is stateless beside
 //! its store; several may serve one. Its own key is a file, never in the store. Whoever holds that
 //! key *and* a log's keys can make a second history that only an independent witness reveals.
@@ -39,10 +42,12 @@ mod limits;
 mod live;
 mod mirror;
 mod placing;
+mod relay;
 mod replay;
 mod server;
 
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use config::Config;
 pub use ingest::Ack;
+pub use relay::RelayError;
 pub use server::{ServeError, serve};

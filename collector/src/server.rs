@@ -9,9 +9,11 @@ use axum::extract::State;
 use axum::routing::{get, post};
 use axum_server::Handle;
 use axum_server::tls_rustls::{RustlsConfig, from_tcp_rustls};
+use evidence::note::Vkey;
 use hyper_util::rt::TokioTimer;
 use store::{LogId, Store, StoreError};
 use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::answer::Answer;
@@ -19,6 +21,7 @@ use crate::clock::{Clock, ClockWatch};
 use crate::config::{Config, ConfigError, Limits};
 use crate::cosigner::{Cosigner, CosignerError};
 use crate::limits::Rates;
+use crate::relay::{RelayError, Relayer};
 use crate::tls::{TlsError, TlsFiles};
 use crate::{enrol, ingest, live, mirror};
 
@@ -35,6 +38,8 @@ pub(crate) struct Collector {
     /// Refused enrolments, by peer.
     pub(crate) enrolments: Arc<Rates<IpAddr>>,
     pub(crate) uploads: Arc<Semaphore>,
+    /// The keys of the independent witnesses.
+    pub(crate) witnesses: Arc<[Vkey]>,
 }
 
 impl Collector {
@@ -55,6 +60,7 @@ impl Collector {
             live_rates: Arc::new(Rates::new(limits.uploads_per_minute)),
             enrolments: Arc::new(Rates::new(ENROLMENTS_PER_MINUTE)),
             uploads: Arc::new(Semaphore::new(limits.uploads_at_once)),
+            witnesses: Arc::new([]),
         }
     }
 }
@@ -80,6 +86,9 @@ pub enum ServeError {
         "the machine's clock says unix second {0}, which is before this program was written; set it (`timedatectl`) before a cosignature carries such a time"
     )]
     Clock(i64),
+    /// The relay to the witnesses.
+    #[error(transparent)]
+    Relay(#[from] RelayError),
     /// The listener.
     #[error("the listener failed")]
     Listener(#[from] std::io::Error),
@@ -128,7 +137,11 @@ pub async fn serve(
         store.engine = store.engine_name(),
         "The collector listens on {address}"
     );
-    let collector = Collector::new(store.clone(), cosigner, Arc::clone(&clock), config.limits);
+    let mut collector = Collector::new(store.clone(), cosigner, Arc::clone(&clock), config.limits);
+    let keys = config.witnesses.iter().map(|witness| witness.key.clone());
+    collector.witnesses = keys.collect();
+    let timestamp = config.timestamp.as_ref();
+    let relayer = Relayer::new(collector.clone(), &config.witnesses, timestamp)?;
     let tls = RustlsConfig::from_config(tls.config);
     let handle = Handle::new();
     let mut server = from_tcp_rustls(listener, tls.clone())?.handle(handle.clone());
@@ -149,10 +162,17 @@ pub async fn serve(
         // The renewal below never ends by itself; the server ends both.
         std::future::pending::<()>().await;
     };
+    // A task of its own: what it waits for delays no upload. It ends with this function.
+    let mut relaying = JoinSet::new();
+    relaying.spawn(relayer.run());
     let outcome = tokio::select! {
         outcome = serving => outcome,
         () = stopping => Ok(()),
         () = keep_certificate(&config.tls, &tls, &*clock) => Ok(()),
+        _died = relaying.join_next() => {
+            // Evidence goes on without it; silence about it would not be noticed.
+            Err(std::io::Error::other("the relay to the witnesses died"))
+        }
     };
     store.close().await;
     tracing::info!("Stopped");

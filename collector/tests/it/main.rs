@@ -19,6 +19,8 @@ mod live;
 mod reading;
 mod recovering;
 mod refusing;
+mod relaying;
+mod timestamping;
 mod uploading;
 
 /// Makes two tests of one: `on_sqlite::name` and `on_postgres::name`.
