@@ -10,6 +10,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use evidence::hash::Origin;
+use evidence::note::{SignatureKind, Vkey};
 use toml::Spanned;
 
 use crate::clock::TimeSource;
@@ -99,6 +100,9 @@ pub struct CollectorConfig {
     pub url: String,
     /// PEM certificates to trust besides the key pinned at enrolment.
     pub ca_file: Option<PathBuf>,
+    /// Verifier keys of independent witnesses. With any, only a trail note that one of them cosigned
+    /// is pinned as freshness; without, the collector's own cosignature suffices.
+    pub witnesses: Vec<Vkey>,
 }
 
 /// `[buffer]`.
@@ -372,10 +376,23 @@ fn collector(section: &Section<'_, '_>) -> Option<CollectorConfig> {
     let ca_file = section
         .text("ca_file")
         .map(|path| PathBuf::from(path.into_inner()));
+    let mut witnesses = Vec::new();
+    for text in section.texts("witnesses") {
+        match Vkey::parse(text.get_ref()) {
+            Ok(key) if key.kind() == SignatureKind::Cosignature => witnesses.push(key),
+            Ok(_log_key) => section.report(
+                &text.span(),
+                "witnesses",
+                "is a log's key (type 01); a witness's key is of type 04, as its `witness init` printed it",
+            ),
+            Err(error) => section.report(&text.span(), "witnesses", error.to_string()),
+        }
+    }
     section.finish();
     Some(CollectorConfig {
         url: url?.into_inner().trim_end_matches('/').to_owned(),
         ca_file,
+        witnesses,
     })
 }
 

@@ -67,6 +67,7 @@ pub struct Delivery {
     collector: Collector,
     origin: Origin,
     witness: Vkey,
+    independent: Vec<Vkey>,
     reader: LogReader,
     released: watch::Receiver<u64>,
     outcome: Outcome,
@@ -91,6 +92,13 @@ pub enum Progress {
     Wait(u64),
 }
 
+/// Why a trail note is not pinned.
+enum NotPinned {
+    /// The collector's line alone, although independent witnesses are configured.
+    NoWitness,
+    Wrong(String),
+}
+
 /// What a [`Delivery`] is made of.
 #[derive(Debug)]
 pub struct DeliveryParts {
@@ -100,6 +108,8 @@ pub struct DeliveryParts {
     pub origin: Origin,
     /// The collector's cosigning key, pinned at enrolment.
     pub witness: Vkey,
+    /// The keys of independent witnesses, from this gateway's own configuration.
+    pub independent: Vec<Vkey>,
     /// Reads the log.
     pub reader: LogReader,
     /// How far may be read.
@@ -124,6 +134,7 @@ impl Delivery {
             collector: parts.collector,
             origin: parts.origin,
             witness: parts.witness,
+            independent: parts.independent,
             reader: parts.reader,
             released: parts.released,
             outcome: parts.outcome,
@@ -263,6 +274,9 @@ impl Delivery {
             .await?;
         let (size, checkpoint) = (last.index + 1, last.checkpoint.clone());
         self.accept(&ack, size, &checkpoint)?;
+        if let Some(trail) = &ack.trail {
+            self.pin(trail, size).await;
+        }
         tracing::debug!(from, to = size, bytes, "Entries were acknowledged");
         Ok(bytes)
     }
@@ -311,9 +325,6 @@ impl Delivery {
         self.cursor = size;
         self.outcome.acknowledged.send_replace(size);
         self.outcome.watch_for_s.send_replace(ack.watch_for_s);
-        if let Some(trail) = &ack.trail {
-            self.pin(trail);
-        }
         Ok(())
     }
 
@@ -326,23 +337,60 @@ impl Delivery {
         (synchronised && ahead_s > MOST_AHEAD_S).then_some(ahead_s)
     }
 
-    /// Pins a trail note if the collector's key signed it and it is about this log.
-    fn pin(&self, trail: &str) {
-        let ours = Note::parse(trail.as_bytes()).ok().filter(|note| {
-            verify_cosignature(note, &self.witness)
-                .is_ok_and(|time| time.is_some_and(|time| self.ahead_s(time).is_none()))
-                && Checkpoint::parse_body(&note.text).is_ok_and(|of| of.origin == self.origin)
-        });
-        if ours.is_none() {
-            tracing::warn!("The trail note does not verify and is not pinned");
-            return;
+    /// Pins a trail note in the entries to come, if the keys that this device knows signed it.
+    async fn pin(&mut self, trail: &str, our_size: u64) {
+        match self.freshness_of(trail, our_size).await {
+            Ok(freshness) => {
+                self.outcome.freshness.send_replace(Some(freshness));
+            }
+            Err(NotPinned::NoWitness) => {
+                tracing::debug!("The trail note has no cosignature of a configured witness yet");
+            }
+            Err(NotPinned::Wrong(why)) => {
+                tracing::warn!("The trail note is not pinned: {why}");
+            }
         }
-        let hash = sha256(trail.as_bytes());
-        let freshness = Freshness {
-            kind: FreshnessKind::CosignedNote,
-            hash,
+    }
+
+    /// A trail note of this log that the collector cosigned and, where this device knows independent
+    /// witnesses, at least one of them. Every line of a known key must verify.
+    async fn freshness_of(&mut self, trail: &str, our_size: u64) -> Result<Freshness, NotPinned> {
+        let wrong = |why: &str| NotPinned::Wrong(why.to_owned());
+        let note = Note::parse(trail.as_bytes()).map_err(|error| wrong(&error.to_string()))?;
+        let of = Checkpoint::parse_body(&note.text).map_err(|error| wrong(&error.to_string()))?;
+        if of.origin != self.origin || of.size > our_size {
+            return Err(wrong("it is not about this log"));
+        }
+        let time_of = |key: &Vkey| match verify_cosignature(&note, key) {
+            Ok(time) if time.is_some_and(|time| self.ahead_s(time).is_some()) => Err(wrong(
+                "its time is ahead of this device's synchronised clock",
+            )),
+            Ok(time) => Ok(time),
+            Err(error) => Err(wrong(&error.to_string())),
         };
-        self.outcome.freshness.send_replace(Some(freshness));
+        if time_of(&self.witness)?.is_none() {
+            return Err(wrong("the collector did not cosign it"));
+        }
+        let mut witnessed = self.independent.is_empty();
+        for key in &self.independent {
+            witnessed |= time_of(key)?.is_some();
+        }
+        if !witnessed {
+            return Err(NotPinned::NoWitness);
+        }
+        // Somebody holds this device's log key and shows the witnesses another history with it.
+        if let Some(last) = of.size.checked_sub(1)
+            && let Ok(Some(row)) = self.reader.row(last).await
+            && row.range.root() != of.root
+        {
+            return Err(wrong(
+                "IT IS ABOUT ANOTHER HISTORY of this log: the device was cloned, or its key was stolen",
+            ));
+        }
+        Ok(Freshness {
+            kind: FreshnessKind::CosignedNote,
+            hash: sha256(trail.as_bytes()),
+        })
     }
 
     /// What a failed try means for the next one.

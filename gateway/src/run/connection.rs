@@ -198,6 +198,11 @@ impl Connection {
             collector: client,
             origin: self.target.origin.clone(),
             witness,
+            independent: self
+                .target
+                .collector
+                .as_ref()
+                .map_or_else(Vec::new, |collector| collector.witnesses.clone()),
             reader: self.reader,
             released: self.released,
             outcome: self.outcome,

@@ -132,6 +132,7 @@ impl Collector {
         CollectorConfig {
             url: format!("https://localhost:{}", self.address.port()),
             ca_file: None,
+            witnesses: Vec::new(),
         }
     }
 

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use evidence::cosigner::Cosigner;
 use evidence::entry::FreshnessKind;
 use evidence::hash::sha256;
+use evidence::note::{Note, NoteSignature, Vkey};
 use evidence::segment::ConfigInForce;
 use gateway::buffer::LogReader;
 use gateway::clock::{Clock as _, ManualClock};
@@ -49,6 +51,18 @@ fn delivery(
     outcome: &Outcome,
     pin: Pin,
 ) -> Delivery {
+    witnessed(site, collector, recorder, outcome, pin, Vec::new())
+}
+
+/// A delivery of a gateway that knows these independent witnesses.
+fn witnessed(
+    site: &Site,
+    collector: &Collector,
+    recorder: &Recorder,
+    outcome: &Outcome,
+    pin: Pin,
+    independent: Vec<Vkey>,
+) -> Delivery {
     let clock = Arc::new(site.clock.clone());
     let token = Some(TOKEN.to_owned());
     let origin = &site.settings.origin;
@@ -62,6 +76,7 @@ fn delivery(
         )
         .unwrap(),
         origin: origin.clone(),
+        independent,
         witness: collector.witness.clone(),
         reader: recorder.reader(),
         released: recorder.released(),
@@ -260,6 +275,49 @@ async fn only_a_verified_trail_note_is_pinned_in_the_next_entries() {
     f.recorder.close().await.unwrap();
     let pinned = f.site.whole().await.last().unwrap().entry.freshness;
     assert_eq!(pinned, Some(freshness));
+}
+
+#[tokio::test]
+async fn with_witnesses_of_its_own_a_gateway_pins_what_one_of_them_signed_and_nothing_else() {
+    let f = fixture().await;
+    let mut recorder = f.recorder;
+    let random = SystemRandom::new();
+    let (witness, _line) = Cosigner::generate("witness.example/w1", &random).unwrap();
+    let (other, _line) = Cosigner::generate("witness.example/w1", &random).unwrap();
+    let keys = vec![witness.vkey().clone()];
+    let (site, collector, outcome) = (f.site, f.collector, f.outcome);
+    let mut delivery = witnessed(&site, &collector, &recorder, &outcome, collector.pin, keys);
+    drain(&mut delivery).await;
+    let now_s = site.clock.now().unix_ms / 1000;
+    let note = Note::parse(collector.inner().note_text().as_bytes()).unwrap();
+    let with = |lines: Vec<NoteSignature>| {
+        let mut note = note.clone();
+        note.signatures.extend(lines);
+        String::from_utf8(note.to_bytes()).unwrap()
+    };
+    let mut broken = witness.cosign(&note.text, now_s);
+    broken.bytes[40] ^= 1;
+    let mut collector_missing = note.clone();
+    collector_missing.signatures = vec![witness.cosign(&note.text, now_s)];
+    let collector_missing = String::from_utf8(collector_missing.to_bytes()).unwrap();
+    for refused in [
+        with(Vec::new()),
+        with(vec![other.cosign(&note.text, now_s)]),
+        with(vec![broken]),
+        with(vec![witness.cosign(&note.text, now_s + 700)]),
+        collector_missing,
+    ] {
+        collector.inner().trail = Some(refused.clone());
+        seconds(&mut recorder, &site.clock, 10).await;
+        drain(&mut delivery).await;
+        assert_eq!(*outcome.freshness.borrow(), None, "{refused}");
+    }
+    let good = with(vec![witness.cosign(&note.text, now_s)]);
+    collector.inner().trail = Some(good.clone());
+    seconds(&mut recorder, &site.clock, 10).await;
+    drain(&mut delivery).await;
+    let pinned = outcome.freshness.borrow().unwrap();
+    assert_eq!(pinned.hash, sha256(good.as_bytes()));
 }
 
 #[tokio::test]

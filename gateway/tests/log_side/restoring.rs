@@ -24,6 +24,7 @@ async fn deliver(site: &Site, collector: &Collector, recorder: &Recorder) {
     let mut delivery = Delivery::new(DeliveryParts {
         collector: client_of(site, collector),
         origin: site.settings.origin.clone(),
+        independent: Vec::new(),
         witness: collector.witness.clone(),
         reader: recorder.reader(),
         released: recorder.released(),

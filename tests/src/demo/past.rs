@@ -184,6 +184,7 @@ async fn deliver(config: &GatewayConfig) -> anyhow::Result<()> {
     let mut delivery = Delivery::new(DeliveryParts {
         collector: client,
         origin: config.origin.clone(),
+        independent: Vec::new(),
         witness: enrolment.witness()?,
         reader,
         released,

@@ -200,6 +200,7 @@ impl Gateway {
         let mut delivery = Delivery::new(DeliveryParts {
             collector,
             origin: self.config.origin.clone(),
+            independent: Vec::new(),
             witness: enrolment.witness().unwrap(),
             reader,
             released,
