@@ -16,7 +16,7 @@ from fieldseal.failures import INPUT, Mistake
 from fieldseal.project import run
 
 
-def main():
+def arguments(given=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", help="the bundle, a .tar file")
     parser.add_argument("--plan", required=True, help="your own copy of the registered monitoring plan")
@@ -31,13 +31,30 @@ def main():
     parser.add_argument("--decode", action="store_true", help="decode every value also beyond a month")
     parser.add_argument("--processes", type=int, help="how many to use; by default all processors for large bundles")
     parser.add_argument("--json", action="store_true", help="print the verdict as JSON")
-    args = parser.parse_args()
+    return parser.parse_args(given)
+
+
+def judge(args):
+    """The verdict; whatever happens, there is one, and it is never better than what was proven."""
     try:
         if bool(args.from_day) != bool(args.to_day):
             raise Mistake("give both --from and --to, or neither")
-        verdict = run(args)
-    except (Mistake, KeyError, ValueError) as mistake:
-        verdict = {"format": "fieldseal-verdict/1", "exit": INPUT, "error": str(mistake), "failures": []}
+        return run(args)
+    except Exception as mistake:  # pylint: disable=broad-except
+        # An error of this program must not look like exit code 1, which is "proven".
+        kind = "" if isinstance(mistake, Mistake) else f"{type(mistake).__name__}: "
+        return {"format": "fieldseal-verdict/1", "exit": INPUT, "error": f"{kind}{mistake}", "failures": []}
+
+
+def main():
+    if sys.argv[1:2] == ["--batch"] and len(sys.argv) == 3:
+        # One JSON list of arguments a line; one verdict a line.
+        with open(sys.argv[2], encoding="utf-8") as lines:
+            for line in lines:
+                print(json.dumps(judge(arguments(json.loads(line)))))
+        return 0
+    args = arguments()
+    verdict = judge(args)
     if args.json:
         print(json.dumps(verdict, indent=1))
     else:

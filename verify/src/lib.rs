@@ -19,6 +19,7 @@ mod print;
 pub mod project;
 pub mod spot_check;
 pub mod state;
+pub mod tamper;
 pub mod verdict;
 pub mod witness;
 

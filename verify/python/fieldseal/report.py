@@ -31,7 +31,9 @@ def claim(tar):
     if "report/report.json" not in tar.files:
         return None
     try:
-        report = json.loads(tar.contents("report/report.json", MOST_REPORT))
+        text = tar.contents("report/report.json", MOST_REPORT).decode()
+        report = json.loads(text)
+        report["another_writing"] = text != json.dumps(report, indent=2, ensure_ascii=False) + "\n"
         report["parameters"] = {p["name"]: p for p in report["parameters"]}
         return report
     except (ValueError, KeyError, TypeError, Failure):
@@ -66,6 +68,7 @@ def compare(report, options, tracks, failures, hidden):
     if report.get("plan_sha256") != sha256(options.plan_bytes).hex():
         failures.append(Failure("V21", "the report was made from another plan"))
     told = {"claimed": True, "compared": [], "not_compared": []}
+    before = len(failures)
     for point in options.points:
         name, track = label(point), tracks[point["number"]]
         if point["number"] in hidden:
@@ -88,4 +91,6 @@ def compare(report, options, tracks, failures, hidden):
         told["compared"].append([name, float(found)])
         if abs(Fraction(claimed["value"]) - found) > max(abs(found), 1) / 10**15:
             failures.append(Failure("V21", f"{name}: claimed {claimed['value']}, recomputed {float(found)}"))
+    if report["another_writing"] and len(failures) == before:
+        failures.append(Failure("V22", "the same values in another writing"))
     return told

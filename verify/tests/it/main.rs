@@ -7,6 +7,7 @@ mod disclosed;
 mod explained;
 mod fetched;
 mod good;
+mod matrix;
 mod mutated;
 mod remembered;
 mod spot;

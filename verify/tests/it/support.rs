@@ -9,5 +9,5 @@ pub(crate) use gateway::{Cosigner, Gateway, Row};
 pub(crate) use outcome::{Files, Outcome};
 pub(crate) use site::{
     DAY, FROM_MS, HOUR_MS, MINUTE_MS, Site, Spec, TO_MS, disclosed, plain_day, solar_day, spec_of,
-    two_gateways, witnesses,
+    specimen_day, two_gateways, witnesses,
 };

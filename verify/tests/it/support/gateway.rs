@@ -63,6 +63,10 @@ pub(crate) struct Gateway {
     pin: Option<Freshness>,
     /// Cosigned notes, oldest first.
     pub(crate) trail: Vec<Vec<u8>>,
+    /// Id, tick length and ticks of a segment of each stream.
+    streams: [(u16, u32, u64); 3],
+    /// How often it seals.
+    step_ms: i64,
 }
 
 /// The streams of every gateway here: id, tick length, ticks of a segment.
@@ -71,6 +75,16 @@ pub(crate) const STREAMS: [(u16, u32, u64); 3] =
 
 impl Gateway {
     pub(crate) fn new(origin: &str, seed: u8, now_ms: i64) -> Self {
+        Self::with_streams(origin, seed, now_ms, STREAMS, 600_000)
+    }
+
+    pub(crate) fn with_streams(
+        origin: &str,
+        seed: u8,
+        now_ms: i64,
+        streams: [(u16, u32, u64); 3],
+        step_ms: i64,
+    ) -> Self {
         let origin = Origin::parse(origin).unwrap();
         let mut gateway = Self {
             chain: Chain::new(origin.clone()),
@@ -91,6 +105,8 @@ impl Gateway {
             status: ClockStatus::Ntp,
             pin: None,
             trail: Vec::new(),
+            streams,
+            step_ms,
         };
         let genesis = Genesis {
             origin: gateway.origin.to_string(),
@@ -117,7 +133,7 @@ impl Gateway {
     }
 
     pub(crate) fn configure(&mut self, change: impl FnOnce(&mut MeasurementConfig)) {
-        let mut config = table(self.now_ms);
+        let mut config = table(self.now_ms, self.streams);
         for stream in &mut config.streams {
             if let Some(state) = self.chain.stream(stream.id) {
                 stream.first_tick = state.next_tick.unwrap();
@@ -196,10 +212,10 @@ impl Gateway {
     pub(crate) fn sample(&mut self, until_ms: i64, witnesses: &[Cosigner]) {
         let mut next = self.now_ms;
         while next < until_ms {
-            next += 600_000;
+            next += self.step_ms;
             self.now_ms = next;
-            self.boot.monotonic_ms += 600_000;
-            for (stream, tick_ms, segment) in STREAMS {
+            self.boot.monotonic_ms += u64::try_from(self.step_ms).unwrap();
+            for (stream, tick_ms, segment) in self.streams {
                 let state = *self.chain.stream(stream).unwrap();
                 let end = (next / i64::from(tick_ms)) - state.shift;
                 while i64::try_from(self.next_tick(stream) + segment).unwrap() <= end {
@@ -299,9 +315,9 @@ impl Gateway {
 }
 
 /// Three streams: two polled, one of messages; every codec and several formats.
-fn table(now_ms: i64) -> MeasurementConfig {
+fn table(now_ms: i64, streams: [(u16, u32, u64); 3]) -> MeasurementConfig {
     let tick = |tick_ms: u32| u64::try_from(now_ms).unwrap() / u64::from(tick_ms);
-    let streams = STREAMS
+    let streams = streams
         .map(|(id, tick_ms, _)| Stream {
             id,
             tick_ms,

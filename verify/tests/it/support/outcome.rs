@@ -46,9 +46,13 @@ impl Files {
     }
 
     fn arguments(&self) -> Vec<String> {
+        self.arguments_for("bundle.tar")
+    }
+
+    fn arguments_for(&self, bundle: &str) -> Vec<String> {
         let path = |name: &str| self.path(name).display().to_string();
         let mut arguments = vec![
-            path("bundle.tar"),
+            path(bundle),
             "--plan".into(),
             path("plan.toml"),
             "--policy".into(),
@@ -117,6 +121,41 @@ impl Files {
             "{shown}"
         );
         json
+    }
+
+    /// What the second implementation says about many bundles, in one process.
+    pub(crate) fn python_all(&self, bundles: &[Vec<u8>], further: &[&str]) -> Vec<Value> {
+        let mut lines = String::new();
+        for (number, bundle) in bundles.iter().enumerate() {
+            let name = format!("{number}.tar");
+            self.write(&name, bundle);
+            let mut arguments = self.arguments_for(&name);
+            arguments.extend(further.iter().map(|argument| (*argument).to_owned()));
+            lines.push_str(&serde_json::to_string(&arguments).unwrap());
+            lines.push('\n');
+        }
+        self.write("arguments.jsonl", lines.as_bytes());
+        let python =
+            std::env::var("FIELDSEAL_TEST_PYTHON").unwrap_or_else(|_| "python3".to_owned());
+        let output = Command::new(&python)
+            .arg(concat!(
+                env!("CARGO_MANIFEST_DIR"),
+                "/python/fieldseal_verify.py"
+            ))
+            .arg("--batch")
+            .arg(self.path("arguments.jsonl"))
+            .output()
+            .unwrap_or_else(|error| {
+                panic!("{python} does not start ({error}); set FIELDSEAL_TEST_PYTHON")
+            });
+        let shown = String::from_utf8_lossy(&output.stdout);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        let verdicts: Vec<Value> = shown
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        assert_eq!(verdicts.len(), bundles.len(), "{stderr}");
+        verdicts
     }
 
     fn compare(&self, rust: &Outcome) {

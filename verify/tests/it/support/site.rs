@@ -4,8 +4,11 @@ use std::fmt::Write as _;
 
 use evidence::bundle::{BundleWriter, ControlPart, Disclosure, LogParts, entries_bytes};
 use evidence::chain::Chain;
-use evidence::control::{Control, DeviceEvent, DeviceReading, DeviceRole, DeviceStatement, Placed};
+use evidence::control::{
+    Control, DeviceEvent, DeviceReading, DeviceRole, DeviceStatement, Placed, approval_message,
+};
 use evidence::entry::{Body, ClockStatus, Entry, GapReason};
+use evidence::key::SigningKey;
 use evidence::segment::tick_time;
 use evidence::verification::Afterwards;
 use quantification::computation::Computation;
@@ -423,6 +426,76 @@ pub(crate) fn solar_day() -> Site {
     let mut site = Site::new(vec![gateway], witnesses);
     site.close();
     site.first = vec![20];
+    site
+}
+
+/// What `testdata/specimen` holds: a day and two hours at a tick a minute, with everything that the
+/// tamper matrix strikes at, from entry 0 on.
+pub(crate) fn specimen_day() -> Site {
+    let witnesses = witnesses();
+    let streams = [0, 1, 2].map(|id| (id, 60_000, 30));
+    let mut gateway = Gateway::with_streams(
+        "example.com/gw/0001",
+        1,
+        FROM_MS - HOUR_MS,
+        streams,
+        30 * MINUTE_MS,
+    );
+    gateway.configure(|_| {});
+    gateway.sample(FROM_MS + HOUR_MS, &witnesses);
+    // Too long for its entry.
+    gateway.control(Control::Commissioning {
+        text: "Photographs of the meters".to_owned(),
+        attachments: (0..260_u16)
+            .map(|number| evidence::hash::sha256(&number.to_be_bytes()))
+            .collect(),
+    });
+    // Power fails for an hour.
+    gateway.reboot(ClockStatus::Ntp);
+    gateway.now_ms += HOUR_MS;
+    for (stream, ..) in streams {
+        gateway.gap(stream, 60, GapReason::Power);
+    }
+    gateway.sample(FROM_MS + 3 * HOUR_MS, &witnesses);
+    // A start without a time, placed an hour later, when NTP answers.
+    gateway.reboot(ClockStatus::Unset);
+    let from = gateway.size();
+    gateway.now_ms = HOUR_MS;
+    for (stream, ..) in streams {
+        gateway.data(stream, 30);
+    }
+    gateway.now_ms = FROM_MS + 4 * HOUR_MS;
+    let to = gateway.size() - 1;
+    gateway.clock_event(
+        streams
+            .map(|(stream, ..)| Placed {
+                stream,
+                from,
+                to,
+                shift: 20,
+            })
+            .to_vec(),
+    );
+    let dropped = gateway.size();
+    gateway.sample(FROM_MS + 5 * HOUR_MS, &witnesses);
+    gateway.control(Control::Dropped {
+        from: dropped,
+        to: dropped + 1,
+        reason: "no room".to_owned(),
+    });
+    gateway.configure(|config| config.points[6].decimals = 7);
+    let index = gateway.size() - 1;
+    let leaf = *gateway.leaves.last().unwrap();
+    let key = SigningKey::from_seed([92; 32]);
+    gateway.control(Control::Approval {
+        index,
+        leaf,
+        key: key.public(),
+        signature: key.sign(&approval_message(&gateway.origin, index, &leaf)),
+    });
+    gateway.sample(TO_MS + HOUR_MS, &witnesses);
+    let mut site = Site::new(vec![gateway], witnesses);
+    site.close();
     site
 }
 

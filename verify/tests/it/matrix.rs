@@ -1,0 +1,194 @@
+//! The tamper matrix through both verifiers: every mutation is refused by name, and by the same name.
+
+use std::path::Path;
+
+use evidence::key::SigningKey;
+use serde_json::Value;
+use verify::tamper::{Expected, Good, Keys, Mutation, matrix, specimen, table};
+use verify::verdict::Verdict;
+
+use crate::support::{Files, Site, plain_day, specimen_day};
+
+/// Where the specimen is kept.
+const KEPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/specimen");
+
+fn keys() -> Keys {
+    let key = |seed: u8| SigningKey::from_seed([seed; 32]);
+    let witness = |name: &str, seed| (name.to_owned(), key(seed));
+    Keys {
+        log: key(1),
+        entries: (2..8).map(key).collect(),
+        witnesses: vec![
+            witness("collector.example/w0", 90),
+            witness("registry.example/w1", 91),
+        ],
+    }
+}
+
+/// Headers and contents of the files of an archive that were sealed: not the texts, nor the report.
+fn sealed(bundle: &[u8]) -> &[u8] {
+    let at = bundle
+        .windows(7)
+        .position(|part| part == b"origin\0")
+        .unwrap();
+    &bundle[at..]
+}
+
+#[test]
+fn the_specimen_holds_what_this_format_seals_and_is_kept() {
+    let site = specimen_day();
+    let made = site.spec().write();
+    if std::env::var_os("FIELDSEAL_WRITE_SPECIMEN").is_some() {
+        write("bundle.tar", &made);
+        write("plan.toml", site.plan.as_bytes());
+        write("ours.policy", site.policy.as_bytes());
+    }
+    let kept = std::fs::read(Path::new(KEPT).join("bundle.tar")).unwrap();
+    assert!(
+        sealed(&made) == sealed(&kept),
+        "a change here is a change of the format; FIELDSEAL_WRITE_SPECIMEN=1 writes it anew"
+    );
+    let specimen = specimen().unwrap();
+    assert_eq!(specimen.good.bytes(), kept, "taken apart and put together");
+    let verdict = specimen.verify(&kept, 2);
+    assert_eq!(verdict.exit, 0, "{:?}", first(&verdict));
+    assert!(verdict.report.equal && verdict.plan_equal);
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test's own data, when asked for"
+)]
+fn write(name: &str, bytes: &[u8]) {
+    std::fs::create_dir_all(KEPT).unwrap();
+    std::fs::write(Path::new(KEPT).join(name), bytes).unwrap();
+}
+
+fn first(verdict: &Verdict) -> Option<&str> {
+    verdict
+        .failures
+        .first()
+        .map(|failure| failure.text.as_str())
+}
+
+/// Runs mutations through both verifiers; what is not as expected, and what the two say otherwise.
+fn wrong(site: &Site, good: &Good, rust: impl Fn(&[u8]) -> Verdict, both: bool) -> String {
+    let mut files = Files::new(site);
+    files
+        .extra
+        .extend(["--gap-limit-percent".to_owned(), "100".to_owned()]);
+    let mut made: Vec<(&Mutation, Vec<u8>)> = Vec::new();
+    let mut wrong = String::new();
+    for mutation in matrix() {
+        match mutation.apply(good) {
+            Some(bytes) if bytes != good.bytes() => made.push((mutation, bytes)),
+            Some(_) => wrong.push_str(&format!("{mutation:?}: changes nothing\n")),
+            None if both => wrong.push_str(&format!("{mutation:?}: cannot be made\n")),
+            None => {}
+        }
+    }
+    let bundles: Vec<Vec<u8>> = made.iter().map(|(_, bytes)| bytes.clone()).collect();
+    let python = if both {
+        files.python_all(&bundles, &[])
+    } else {
+        Vec::new()
+    };
+    for (number, (mutation, bytes)) in made.iter().enumerate() {
+        let ours = rust(bytes);
+        if !mutation.expected.is_met(&ours, good) {
+            wrong.push_str(&format!(
+                "{mutation:?}: expected {}, was {} {:?}\n",
+                mutation.expected.words(),
+                ours.exit,
+                first(&ours)
+            ));
+        }
+        let Some(theirs) = python.get(number) else {
+            continue;
+        };
+        let failure = &theirs["failures"][0];
+        let code = ours.failures.first().map(|failure| failure.code);
+        let index = ours.failures.first().and_then(|failure| failure.index);
+        let refused = matches!(mutation.expected, Expected::Refused(_));
+        let same = failure["code"].as_str() == code
+            && failure["index"].as_u64() == index
+            && theirs["exit"].as_u64() == Some(u64::from(ours.exit))
+            && (refused || counts_are_equal(&ours, theirs));
+        if !same {
+            wrong.push_str(&format!(
+                "{mutation:?}: Rust says {} {:?}, Python {} {} {}\n",
+                ours.exit,
+                first(&ours),
+                theirs["exit"],
+                failure,
+                theirs["error"]
+            ));
+        }
+    }
+    assert!(made.len() > 100, "only {} could be made", made.len());
+    wrong
+}
+
+fn counts_are_equal(ours: &Verdict, theirs: &Value) -> bool {
+    let ours = serde_json::to_value(ours).unwrap();
+    let logs = theirs["logs"].as_array().unwrap();
+    logs.iter().enumerate().all(|(number, log)| {
+        let facts = log.as_object().unwrap();
+        facts
+            .iter()
+            .all(|(key, value)| ours["logs"][number][key] == *value)
+    })
+}
+
+#[test]
+fn every_mutation_of_the_specimen_comes_out_as_listed_and_both_verifiers_say_the_same() {
+    let specimen = specimen().unwrap();
+    let site = specimen_day();
+    let wrong = wrong(
+        &site,
+        &specimen.good,
+        |bytes| specimen.verify(bytes, 2),
+        true,
+    );
+    assert!(wrong.is_empty(), "\n{wrong}");
+}
+
+#[test]
+fn every_mutation_of_a_day_of_ten_second_ticks_comes_out_as_listed_too() {
+    let site = plain_day();
+    let bundle = site.spec().write();
+    let good = Good::new(&bundle, keys()).unwrap();
+    assert_eq!(good.bytes(), bundle);
+    // The same gateway's name and key, so that the specimen's plan binds it.
+    let specimen = specimen().unwrap();
+    let wrong = wrong(&site, &good, |bytes| specimen.verify(bytes, 2), false);
+    assert!(wrong.is_empty(), "\n{wrong}");
+}
+
+#[test]
+fn the_table_for_people_is_the_matrix() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/TAMPER.md");
+    let text = std::fs::read_to_string(path).unwrap();
+    let (before, rest) = text.split_once("<!-- matrix -->\n").unwrap();
+    let (kept, after) = rest.split_once("<!-- end of matrix -->\n").unwrap();
+    let made = table();
+    if std::env::var_os("FIELDSEAL_WRITE_TAMPER").is_some() {
+        write_table(
+            path,
+            &format!("{before}<!-- matrix -->\n{made}<!-- end of matrix -->\n{after}"),
+        );
+        return;
+    }
+    assert!(
+        kept == made,
+        "FIELDSEAL_WRITE_TAMPER=1 writes the table anew:\n{made}"
+    );
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a document of this room, when asked for"
+)]
+fn write_table(path: &str, text: &str) {
+    std::fs::write(path, text).unwrap();
+}
