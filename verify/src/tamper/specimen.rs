@@ -63,6 +63,7 @@ pub fn specimen() -> anyhow::Result<Specimen> {
             trust,
             period,
             period_claimed: false,
+            seen: None,
             gap_limit_percent: 100,
         },
     })
