@@ -14,7 +14,7 @@ mod snapshot;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::control::{ClockEvent, Control, Genesis, Placed};
+use crate::control::{ClockEvent, Control, Genesis, Placed, kind};
 use crate::entry::{
     Body, Boot, ClockReading, ClockStatus, ControlBody, Entry, Freshness, PayloadRef, SignedEntry,
     Ticks,
@@ -23,6 +23,7 @@ use crate::hash::{Hash, Origin};
 use crate::key::VerifyingKey;
 use crate::measurement::{MeasurementConfig, MeasurementError, Point, PointKind};
 use crate::merkle::CompactRange;
+use crate::project;
 use crate::rejection::Rejection;
 use crate::segment::{ConfigInForce, Segment, check_shape};
 
@@ -32,6 +33,8 @@ pub use snapshot::SnapshotError;
 #[derive(Debug, Clone)]
 pub struct Chain {
     origin: Origin,
+    /// Whether it is a project's log, which holds keys and records, or a gateway's.
+    of_project: bool,
     range: CompactRange,
     /// The leaf hash of the last entry; none before the first entry seen.
     previous: Option<Hash>,
@@ -195,6 +198,7 @@ impl Chain {
     pub fn new(origin: Origin) -> Self {
         Self {
             origin,
+            of_project: false,
             range: CompactRange::new(),
             previous: None,
             control: None,
@@ -211,6 +215,15 @@ impl Chain {
             boot_start_unseen: false,
             absent: Vec::new(),
             placed_to: BTreeMap::new(),
+        }
+    }
+
+    /// The empty log of a project; [`crate::project::ProjectLog`] has the rules about its records.
+    #[must_use]
+    pub(crate) fn of_project(origin: Origin) -> Self {
+        Self {
+            of_project: true,
+            ..Self::new(origin)
         }
     }
 
@@ -417,6 +430,7 @@ impl Chain {
         self.check_boot(&entry.boot)?;
         let control = match &entry.body {
             Body::Control { kind, body } => {
+                self.check_kind(*kind)?;
                 Some(Control::decode(*kind, control_bytes(body, payload)?)?)
             }
             _ => None,
@@ -462,6 +476,16 @@ impl Chain {
             key,
             config: self.config.clone(),
         })
+    }
+
+    /// Records stand in project logs, everything else but keys in logs of gateways.
+    fn check_kind(&self, kind: u64) -> Result<(), Rejection> {
+        let anywhere = matches!(kind, kind::GENESIS | kind::KEY_ADD | kind::KEY_REVOKE);
+        if anywhere || self.of_project == project::Kind::from_number(kind).is_some() {
+            Ok(())
+        } else {
+            Err(Rejection::KindElsewhere(kind))
+        }
     }
 
     fn check_boot(&self, boot: &Boot) -> Result<(), Rejection> {

@@ -5,6 +5,7 @@ use crate::entry::{Body, ClockStatus, ControlBody, MOST_INLINE_BODY, PayloadRef}
 use crate::hash::{Hash, Origin, leaf_hash};
 use crate::key::VerifyingKey;
 use crate::measurement::MeasurementConfig;
+use crate::project::{self, Record};
 use crate::rejection::Rejection;
 
 mod device;
@@ -113,6 +114,8 @@ pub enum Control {
         /// Its signature over [`approval_message`].
         signature: [u8; 64],
     },
+    /// Kinds 32 to 42: what a person entered, in project logs only.
+    Record(Box<Record>),
 }
 
 /// The first entry of a log.
@@ -194,6 +197,7 @@ impl Control {
             Self::Commissioning { .. } => kind::COMMISSIONING,
             Self::Dropped { .. } => kind::DROPPED,
             Self::Approval { .. } => kind::APPROVAL,
+            Self::Record(record) => record.kind.number(),
         }
     }
 
@@ -215,6 +219,7 @@ impl Control {
                 w.text("entry_key").byte_string(genesis.entry_key.bytes());
             }
             Self::Config(config) => return config.encode(),
+            Self::Record(record) => return record.encode(),
             Self::KeyAdd(key) => {
                 w.map(1).text("key").byte_string(key.bytes());
             }
@@ -330,11 +335,18 @@ impl Control {
     /// Reads a body.
     ///
     /// # Errors
-    /// [`Rejection::UnknownControl`], [`Rejection::ControlBody`], [`Rejection::KeyRefused`] or
-    /// [`Rejection::Configuration`].
+    /// [`Rejection::UnknownControl`], [`Rejection::ControlBody`], [`Rejection::KeyRefused`],
+    /// [`Rejection::Configuration`] or [`Rejection::Record`].
     pub fn decode(kind: u64, bytes: &[u8]) -> Result<Self, Rejection> {
         if kind == kind::CONFIG {
             return Ok(Self::Config(MeasurementConfig::decode(bytes)?));
+        }
+        if let Some(kind) = project::Kind::from_number(kind) {
+            let record = Record::decode(kind, bytes).map_err(|error| Rejection::Record {
+                kind: kind.number(),
+                error,
+            })?;
+            return Ok(Self::Record(Box::new(record)));
         }
         let mut keys = Vec::new();
         let control = decode_fields(kind, bytes, &mut keys)

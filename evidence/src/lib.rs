@@ -31,6 +31,7 @@ pub mod measurement;
 pub mod merkle;
 pub mod note;
 pub mod policy;
+pub mod project;
 pub mod proof;
 pub mod quality;
 pub mod rejection;

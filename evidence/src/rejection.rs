@@ -177,6 +177,37 @@ pub enum Rejection {
     /// A range of dropped payloads that does not lie before its declaration.
     #[error("the dropped range does not lie before its declaration")]
     DroppedRange,
+    /// A record of a project log that breaks its rules.
+    #[error("record of kind {kind}: {error}")]
+    Record {
+        /// The kind.
+        kind: u64,
+        /// What is wrong.
+        error: crate::project::RecordError,
+    },
+    /// A record that replaces an entry which is not there with that hash.
+    #[error("it replaces entry {0}, and no entry with that hash stands there")]
+    ReplacesUnknown(u64),
+    /// A record that replaces one of another kind or about something else.
+    #[error("it replaces entry {0}, which is of another kind or about another subject")]
+    ReplacesOther(u64),
+    /// A record that replaces one which was replaced before.
+    #[error("it replaces entry {index}, which entry {by} replaced already")]
+    ReplacedAlready {
+        /// The entry.
+        index: u64,
+        /// What replaced it.
+        by: u64,
+    },
+    /// A control kind of gateways in a project log, or the reverse.
+    #[error("control kind {0} does not stand in a log of this sort")]
+    KindElsewhere(u64),
+    /// A data or gap entry in a project log.
+    #[error("a project log holds control entries only")]
+    NotInProjectLog,
+    /// An entry of a project log without a time.
+    #[error("an entry of a project log needs a clock that was set")]
+    ProjectClockUnset,
 }
 
 impl Rejection {
@@ -205,8 +236,12 @@ impl Rejection {
             Self::Chunk { .. } | Self::Payload(_) => "E16",
             Self::PointsDiffer(_) | Self::SamplesDiffer { .. } | Self::MessageOutside(_) => "E17",
             Self::WrongCodec(_) | Self::NotAColumnValue(_) => "E18",
-            Self::UnknownControl(_) | Self::ControlBody { .. } => "E19",
+            Self::UnknownControl(_) | Self::ControlBody { .. } | Self::Record { .. } => "E19",
             Self::Configuration(_) | Self::StreamStart { .. } | Self::PointReused(_) => "E20",
+            Self::ReplacesUnknown(_) | Self::ReplacesOther(_) | Self::ReplacedAlready { .. } => {
+                "E30"
+            }
+            Self::KindElsewhere(_) | Self::NotInProjectLog | Self::ProjectClockUnset => "E31",
         }
     }
 }

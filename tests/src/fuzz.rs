@@ -8,6 +8,7 @@
 
 use std::collections::HashMap;
 use std::hint::black_box;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use evidence::aggregate::HourAggregate;
@@ -17,11 +18,12 @@ use evidence::checkpoint::Checkpoint;
 use evidence::chunk::Chunk;
 use evidence::control::Control;
 use evidence::decimal::Decimal;
-use evidence::entry::Entry;
+use evidence::entry::{Body, ControlBody, Entry};
 use evidence::hash::Origin;
 use evidence::measurement::{MeasurementConfig, Point, PointKind, Source, Table};
 use evidence::note::{Note, Vkey};
 use evidence::policy::Policy;
+use evidence::project::{Kind as RecordKind, ProjectLog, Record};
 use evidence::proof::TlogProof;
 use evidence::tiles;
 use evidence::timestamp;
@@ -51,11 +53,12 @@ const WITNESS_KEY: &str =
 pub type Target = fn(&[u8]);
 
 /// Every target by its name.
-pub const TARGETS: [(&str, Target); 29] = [
+pub const TARGETS: [(&str, Target); 30] = [
     ("entry", fuzz_entry),
     ("chunk", fuzz_chunk),
     ("measurement", fuzz_measurement),
     ("control", fuzz_control),
+    ("project_log", fuzz_project_log),
     ("note", fuzz_note),
     ("checkpoint", fuzz_checkpoint),
     ("vkey", fuzz_vkey),
@@ -114,6 +117,35 @@ pub fn fuzz_control(bytes: &[u8]) {
     if let Ok(control) = Control::decode(u64::from(*kind), body) {
         assert_eq!(control.encode(), body, "one encoding");
     }
+}
+
+/// A record's body behind its kind, and an entry behind the genesis of a project log.
+pub fn fuzz_project_log(bytes: &[u8]) {
+    if let Some((kind, body)) = bytes.split_first()
+        && let Some(kind) = RecordKind::from_number(u64::from(*kind))
+        && let Ok(record) = Record::decode(kind, body)
+    {
+        assert_eq!(record.encode(), body, "one encoding");
+    }
+    static BEGUN: LazyLock<ProjectLog> = LazyLock::new(|| {
+        let origin = Origin::parse("example.com/project/ID009").expect("an origin");
+        let mut log = ProjectLog::new(origin);
+        log.apply(&project_example(0), None).expect("the genesis");
+        log
+    });
+    let mut log = BEGUN.clone();
+    if log.apply(bytes, None).is_ok() {
+        assert_eq!(log.size(), 2, "taken in");
+    }
+}
+
+/// An entry of the worked example of a project log.
+fn project_example(number: usize) -> Vec<u8> {
+    let format = include_str!("../../evidence/FORMAT.md");
+    let block = format.split(&format!("```text project {number}\n")).nth(1);
+    let digits = block.and_then(|rest| rest.split("```").next());
+    let digits: String = digits.unwrap_or_default().split_whitespace().collect();
+    hex::decode(digits).unwrap_or_default()
 }
 
 /// A signed note: one encoding.
@@ -498,6 +530,15 @@ pub fn seeds() -> Vec<Vec<u8>> {
     }
     seeds.push(b"20852163\n".to_vec());
     seeds.push(include_bytes!("../../evidence/testdata/timestamp/answer.tsr").to_vec());
+    // A record's body, which stands inside its entry, behind its kind.
+    if let Ok(signed) = Entry::parse(&project_example(1))
+        && let Body::Control {
+            kind,
+            body: ControlBody::Inline(body),
+        } = signed.entry.body
+    {
+        seeds.push([&[u8::try_from(kind).unwrap_or(0)][..], &body].concat());
+    }
     seeds.push(include_bytes!("../../gateway/examples/gateway.toml").to_vec());
     seeds.push(include_bytes!("../../gateway/templates/eastron-sdm630.toml").to_vec());
     let span = Span {

@@ -61,6 +61,7 @@ impl Chain {
         let Body::Control { kind, body } = &entry.body else {
             return Err(Rejection::UnknownControl(0));
         };
+        self.check_kind(*kind)?;
         let control = Control::decode(*kind, control_bytes(body, payload)?)?;
         let key = match (&control, self.entry_key) {
             (Control::Genesis(genesis), None)

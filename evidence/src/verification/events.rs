@@ -95,6 +95,7 @@ impl Event {
                 format!("payloads of entries {from} to {to} are gone: {reason}"),
             ),
             Control::Approval { .. } => return None,
+            Control::Record(record) => (record.kind.name(), record.words()),
         };
         Some(Self {
             index,
