@@ -11,7 +11,15 @@ pub struct SiteId(pub(crate) i64);
 impl SiteId {
     /// Returns the id of the site of this name.
     pub fn of_name(name: &str) -> Self {
-        let text = format!("fieldseal/site/v1\n{name}");
+        Self::of_text(&format!("fieldseal/site/v1\n{name}"))
+    }
+
+    /// Returns the number under which the log of a project lies. It is no site that anybody lists.
+    pub fn of_project(project: &str) -> Self {
+        Self::of_text(&format!("fieldseal/project-log/v1\n{project}"))
+    }
+
+    fn of_text(text: &str) -> Self {
         let digest = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
         let mut first = [0; 8];
         for (to, from) in first.iter_mut().zip(digest.as_ref()) {

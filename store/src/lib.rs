@@ -38,6 +38,7 @@ mod ids;
 mod live;
 mod logs;
 mod meta;
+mod project_log;
 mod projects;
 mod quarantine;
 mod relay;
@@ -57,6 +58,9 @@ pub use hours::{Hour, HourKey, Merge};
 pub use ids::{LogId, LogRef, SiteId};
 pub use live::{LiveRow, Watch};
 pub use logs::{Head, Log};
+pub use project_log::{
+    AttachmentLine, Cosign, MOST_ATTACHMENT_BYTES, NewProjectLog, ProjectLog, Witnessed,
+};
 pub use projects::{Plan, Project, Report, ReportSummary};
 pub use quarantine::{Kept, Quarantined};
 pub use relay::Relay;

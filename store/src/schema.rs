@@ -14,6 +14,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0001_first.sql"),
     include_str!("../migrations/0002_trail_by_size.sql"),
     include_str!("../migrations/0003_relay.sql"),
+    include_str!("../migrations/0004_project_log.sql"),
 ];
 
 /// Codes of PostgreSQL when two sessions make the same table at once: unique violation in the

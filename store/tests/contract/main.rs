@@ -13,6 +13,7 @@ mod faults;
 mod model;
 mod opening;
 mod people;
+mod project_log;
 mod reading;
 mod relaying;
 
