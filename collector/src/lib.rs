@@ -43,6 +43,7 @@ mod live;
 mod mirror;
 mod placing;
 mod relay;
+mod projects;
 mod replay;
 mod server;
 

@@ -23,7 +23,7 @@ use crate::cosigner::{Cosigner, CosignerError};
 use crate::limits::Rates;
 use crate::relay::{RelayError, Relayer};
 use crate::tls::{TlsError, TlsFiles};
-use crate::{enrol, ingest, live, mirror};
+use crate::{enrol, ingest, live, mirror, projects};
 
 /// What every request sees. Nothing here outlives the process but what the store holds.
 #[derive(Clone, Debug)]
@@ -153,6 +153,7 @@ pub async fn serve(
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(IDLE);
+    let witnessing = collector.clone();
     let serving =
         server.serve(router(collector).into_make_service_with_connect_info::<SocketAddr>());
     let stopping = async {
@@ -173,6 +174,7 @@ pub async fn serve(
             // Evidence goes on without it; silence about it would not be noticed.
             Err(std::io::Error::other("the relay to the witnesses died"))
         }
+        () = projects::follow(&witnessing) => Ok(()),
     };
     store.close().await;
     tracing::info!("Stopped");
