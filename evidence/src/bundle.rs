@@ -14,6 +14,9 @@
 //!   entries.bin                      entries a..N-1, each behind its length (u16, big-endian)
 //!   payload.bin                      payloads of the data entries, joined, but of those declared dropped;
 //!                                    in class B hashes stand for hidden chunks, in class C it is empty
+//! project/                           the project log from its first entry on, if the bundle carries it:
+//!   origin, checkpoint, blobs/, trail/, entries.bin
+//! inputs/<sha256>                    attachments that its records name
 //! ```
 //!
 //! The archive is POSIX ustar with every free choice taken away: regular files in exactly this order,
@@ -29,10 +32,12 @@ mod writer;
 
 pub use disclosure::Disclosure;
 pub(crate) use disclosure::{MOST_DISCLOSURE_BYTES, PREFIX_BYTES};
-pub use reader::{Bundle, BundleLog, Control, FileSpan, ReadAt, Trail};
+pub use reader::{Bundle, BundleLog, BundleProject, Control, FileSpan, ReadAt, Trail};
 pub use readme::README;
 pub use tar::{MAX_FILE_BYTES, TarError};
-pub use writer::{BundleWriter, ControlPart, LogParts, entries_bytes, range_start_text};
+pub use writer::{
+    BundleWriter, ControlPart, LogParts, ProjectParts, entries_bytes, range_start_text,
+};
 
 use crate::hash::Hash;
 use crate::merkle::CompactRange;

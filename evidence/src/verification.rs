@@ -27,6 +27,7 @@ mod failure;
 mod open;
 mod partition;
 mod pass;
+mod project;
 mod remembered;
 mod times;
 
@@ -41,6 +42,7 @@ pub use failure::{Class, Failure, Problem};
 pub use open::LogVerifier;
 pub use partition::{GapFacts, StreamFacts};
 pub use pass::{Checked, Frames, Task, Tick};
+pub use project::{AttachmentFacts, ProjectFacts, RecordFacts, verify_project};
 pub use remembered::{Now, Remembered};
 pub use times::{Bracket, ClassRun, TimeFacts, WIDTHS_S};
 

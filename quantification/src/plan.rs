@@ -246,6 +246,8 @@ pub struct Plan {
     pub reporting_zone: String,
     /// The logs.
     pub logs: Vec<Log>,
+    /// The key of the project log; without it what was entered by hand is not witnessed.
+    pub project_log: Option<Vkey>,
     /// The monitoring points.
     pub points: Vec<Point>,
     /// The numbers fixed ex ante.

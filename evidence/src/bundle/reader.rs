@@ -90,6 +90,25 @@ pub struct Bundle {
     pub report: Option<FileSpan>,
     /// The logs, ascending by id.
     pub logs: Vec<BundleLog>,
+    /// The project log, if the bundle carries one.
+    pub project: Option<BundleProject>,
+    /// Attachments by the hash in their names, ascending.
+    pub inputs: Vec<(Hash, FileSpan)>,
+}
+
+/// The files of the project log: every entry from the first one on.
+#[derive(Debug, Clone)]
+pub struct BundleProject {
+    /// The log's name.
+    pub origin: FileSpan,
+    /// The final note.
+    pub checkpoint: FileSpan,
+    /// Long bodies by leaf hash, ascending.
+    pub blobs: Vec<(Hash, FileSpan)>,
+    /// Cosigned notes, ascending by size.
+    pub trail: Vec<Trail>,
+    /// The entries.
+    pub entries: FileSpan,
 }
 
 /// The files of one log.
@@ -144,6 +163,9 @@ enum Place {
     Plan,
     Report,
     Log(Hash, LogFile),
+    /// The kinds of files of a log that a project log has.
+    Project(LogFile),
+    Input(Hash),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -168,10 +190,28 @@ fn place(path: &str) -> Option<Place> {
         "README.txt" => Place::Readme,
         "plan.toml" => Place::Plan,
         "report/report.json" => Place::Report,
-        _ => {
-            let (id, file) = path.strip_prefix("logs/")?.split_once('/')?;
-            Place::Log(Hash::from_hex(id).ok()?, log_file(file)?)
-        }
+        _ => match path.split_once('/')? {
+            ("logs", rest) => {
+                let (id, file) = rest.split_once('/')?;
+                Place::Log(Hash::from_hex(id).ok()?, log_file(file)?)
+            }
+            ("project", file) => Place::Project(project_file(file)?),
+            ("inputs", hash) => Place::Input(Hash::from_hex(hash).ok()?),
+            _ => return None,
+        },
+    })
+}
+
+fn project_file(file: &str) -> Option<LogFile> {
+    log_file(file).filter(|file| {
+        matches!(
+            file,
+            LogFile::Origin
+                | LogFile::Checkpoint
+                | LogFile::Blob(_)
+                | LogFile::Trail(..)
+                | LogFile::Entries
+        )
     })
 }
 
@@ -299,11 +339,62 @@ fn assemble(files: Vec<(Place, FileSpan)>) -> Result<Bundle, BundleError> {
     if logs.is_empty() {
         return Err(BundleError::Empty);
     }
+    let mut own = Vec::new();
+    while let Some((Place::Project(file), span)) =
+        files.next_if(|(place, _)| matches!(place, Place::Project(_)))
+    {
+        own.push((file, span));
+    }
+    let project = match own.is_empty() {
+        true => None,
+        false => Some(assemble_project(own)?),
+    };
+    let mut inputs = Vec::new();
+    while let Some((Place::Input(hash), span)) = files.next() {
+        inputs.push((hash, span));
+    }
     Ok(Bundle {
         readme,
         plan,
         report,
         logs,
+        project,
+        inputs,
+    })
+}
+
+/// The files of the project log, which stand in the order of their kinds.
+fn assemble_project(files: Vec<(LogFile, FileSpan)>) -> Result<BundleProject, BundleError> {
+    let missing = |name: &str| BundleError::Missing(format!("project/{name}"));
+    let (mut origin, mut checkpoint, mut entries) = (None, None, None);
+    let (mut blobs, mut trail) = (Vec::new(), Vec::<Trail>::new());
+    let mut expected = (None, 0);
+    for (file, span) in files {
+        match file {
+            LogFile::Origin => origin = Some(span),
+            LogFile::Checkpoint => checkpoint = Some(span),
+            LogFile::Blob(hash) => blobs.push((hash, span)),
+            LogFile::Trail(size, number) => {
+                let next = if expected.0 == Some(size) {
+                    expected.1 + 1
+                } else {
+                    0
+                };
+                expected = (Some(size), next);
+                if number != next {
+                    return Err(missing(&format!("trail/{size}-{next}")));
+                }
+                trail.push(Trail { size, note: span });
+            }
+            _ => entries = Some(span),
+        }
+    }
+    Ok(BundleProject {
+        origin: origin.ok_or_else(|| missing("origin"))?,
+        checkpoint: checkpoint.ok_or_else(|| missing("checkpoint"))?,
+        blobs,
+        trail,
+        entries: entries.ok_or_else(|| missing("entries.bin"))?,
     })
 }
 

@@ -32,6 +32,12 @@ What is inside, for each log (a log is everything one gateway sealed):
   entries.bin    the entries: 2 bytes of length (big-endian), then that many bytes of COSE_Sign1
   payload.bin    the readings: one column chunk per point and entry, in the order of the entries
 
+Beside the logs there may be:
+
+  project/       the project log: certificates, values, findings and whatever else people entered at
+                 the centre, as entries with the person, in the form of a log; all of it
+  inputs/        files that those records name by their SHA-256
+
 The leaf hash of an entry is SHA-256(00 | entry), a node is SHA-256(01 | left | right). The format is
 described in FORMAT.md of the crate `evidence`.
 

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use super::{BundleError, Disclosure, README, tar};
 use crate::checkpoint::Checkpoint;
-use crate::hash::{Hash, Origin, leaf_hash};
+use crate::hash::{Hash, Origin, leaf_hash, sha256};
 use crate::merkle::CompactRange;
 use crate::note::Note;
 use crate::proof::TlogProof;
@@ -59,6 +59,21 @@ pub struct ControlPart {
     pub body: Option<Vec<u8>>,
 }
 
+/// The project log's part of a bundle: all of it, from the first entry on.
+#[derive(Debug, Clone)]
+pub struct ProjectParts {
+    /// The log's name.
+    pub origin: Origin,
+    /// The bytes of the final note, cosigned.
+    pub checkpoint: Vec<u8>,
+    /// The bytes of trail notes, in any order; equal ones are written once.
+    pub trail: Vec<Vec<u8>>,
+    /// Bodies too long for their entry, in any order.
+    pub bodies: Vec<Vec<u8>>,
+    /// Every entry below the note's size, by index.
+    pub entries: Vec<Vec<u8>>,
+}
+
 /// The length of `entries.bin` for entries of these lengths.
 #[must_use]
 pub fn entries_bytes(lengths: impl IntoIterator<Item = u64>) -> u64 {
@@ -91,6 +106,9 @@ pub struct BundleWriter<W> {
     sink: W,
     last_log: Option<Hash>,
     open: Open,
+    /// What stands behind the logs: whether the project log is written, and the last attachment.
+    project: bool,
+    last_input: Option<Hash>,
 }
 
 /// What of the current log is still to come.
@@ -118,6 +136,8 @@ impl<W: Write> BundleWriter<W> {
             sink,
             last_log: None,
             open: Open::Nothing,
+            project: false,
+            last_input: None,
         };
         writer.file("README.txt", README.as_bytes())?;
         writer.file("plan.toml", plan)?;
@@ -140,7 +160,8 @@ impl<W: Write> BundleWriter<W> {
     pub fn log(&mut self, parts: &LogParts) -> Result<(), BundleError> {
         self.close_payload()?;
         let id = parts.origin.id();
-        if self.last_log.is_some_and(|last| last >= id) {
+        if self.project || self.last_input.is_some() || self.last_log.is_some_and(|last| last >= id)
+        {
             let problem = format!(
                 "log `{}` must come before the one written last (order of their ids)",
                 parts.origin
@@ -194,24 +215,7 @@ impl<W: Write> BundleWriter<W> {
         for (hash, body) in blobs {
             self.file(&format!("{folder}/blobs/{hash}"), body)?;
         }
-        let mut trail: Vec<(u64, &[u8])> = Vec::with_capacity(parts.trail.len());
-        for note in &parts.trail {
-            let text = Note::parse(note).map_err(|error| unreadable(&error))?.text;
-            trail.push((
-                Checkpoint::parse_body(&text)
-                    .map_err(|error| unreadable(&error))?
-                    .size,
-                note,
-            ));
-        }
-        trail.sort_unstable();
-        trail.dedup();
-        let (mut size, mut number) = (None, 0_u32);
-        for (of, note) in trail {
-            number = if size == Some(of) { number + 1 } else { 0 };
-            size = Some(of);
-            self.file(&format!("{folder}/trail/{of}-{number}"), note)?;
-        }
+        self.trail(&folder, &parts.trail)?;
         self.header(&format!("{folder}/entries.bin"), parts.entries_bytes)?;
         self.open = Open::Entries {
             left: parts.entries_bytes,
@@ -219,6 +223,56 @@ impl<W: Write> BundleWriter<W> {
             payload: parts.payload_bytes,
         };
         Ok(())
+    }
+
+    /// Writes the project log, behind all logs.
+    ///
+    /// # Errors
+    /// [`BundleError::Writer`] when the log before is not finished, it was written already, or a note
+    /// cannot be read.
+    pub fn project(&mut self, parts: &ProjectParts) -> Result<(), BundleError> {
+        self.close_payload()?;
+        if self.last_log.is_none() || self.project || self.last_input.is_some() {
+            let why = "the project log stands once, between logs and attachments";
+            return Err(BundleError::Writer(why.to_owned()));
+        }
+        self.project = true;
+        self.file("project/origin", format!("{}\n", parts.origin).as_bytes())?;
+        self.file("project/checkpoint", &parts.checkpoint)?;
+        let mut bodies: Vec<(Hash, &[u8])> = parts
+            .bodies
+            .iter()
+            .map(|body| (leaf_hash(body), body.as_slice()))
+            .collect();
+        bodies.sort_unstable();
+        bodies.dedup();
+        for (hash, body) in bodies {
+            self.file(&format!("project/blobs/{hash}"), body)?;
+        }
+        self.trail("project", &parts.trail)?;
+        let mut entries = Vec::new();
+        for entry in &parts.entries {
+            let length = u16::try_from(entry.len())
+                .map_err(|_e| BundleError::Writer("an entry is too long".to_owned()))?;
+            entries.extend_from_slice(&length.to_be_bytes());
+            entries.extend_from_slice(entry);
+        }
+        self.file("project/entries.bin", &entries)
+    }
+
+    /// Writes an attachment, behind logs and project log; ascending by SHA-256.
+    ///
+    /// # Errors
+    /// [`BundleError::Writer`] when one of a larger or equal hash was written already.
+    pub fn input(&mut self, content: &[u8]) -> Result<(), BundleError> {
+        self.close_payload()?;
+        let hash = sha256(content);
+        if self.last_log.is_none() || self.last_input.is_some_and(|last| last >= hash) {
+            let why = "attachments stand behind the logs, ascending by hash";
+            return Err(BundleError::Writer(why.to_owned()));
+        }
+        self.last_input = Some(hash);
+        self.file(&format!("inputs/{hash}"), content)
     }
 
     /// Writes the next entry of the current log.
@@ -355,6 +409,32 @@ impl<W: Write> BundleWriter<W> {
         }
         self.zeros(padding)?;
         self.open = Open::Nothing;
+        Ok(())
+    }
+
+    /// Writes trail notes, ascending by size, each once.
+    fn trail(&mut self, folder: &str, notes: &[Vec<u8>]) -> Result<(), BundleError> {
+        let unreadable = |error: &dyn std::fmt::Display| {
+            BundleError::Writer(format!("a note in {folder} cannot be read: {error}"))
+        };
+        let mut trail: Vec<(u64, &[u8])> = Vec::with_capacity(notes.len());
+        for note in notes {
+            let text = Note::parse(note).map_err(|error| unreadable(&error))?.text;
+            trail.push((
+                Checkpoint::parse_body(&text)
+                    .map_err(|error| unreadable(&error))?
+                    .size,
+                note,
+            ));
+        }
+        trail.sort_unstable();
+        trail.dedup();
+        let (mut size, mut number) = (None, 0_u32);
+        for (of, note) in trail {
+            number = if size == Some(of) { number + 1 } else { 0 };
+            size = Some(of);
+            self.file(&format!("{folder}/trail/{of}-{number}"), note)?;
+        }
         Ok(())
     }
 

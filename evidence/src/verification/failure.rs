@@ -157,6 +157,15 @@ pub enum Problem {
     /// A log that the plan does not name.
     #[error("the bundle holds a log that the plan does not name")]
     LogUnknown,
+    /// The plan names a project log that the bundle does not hold.
+    #[error("the plan's project log is not in the bundle")]
+    ProjectLogMissing,
+    /// An attachment whose bytes have another hash than its name.
+    #[error("the attachment is not the file that was entered: its SHA-256 is {0}")]
+    AttachmentDiffers(Hash),
+    /// An attachment that no record names.
+    #[error("no record of the project log names this attachment")]
+    AttachmentUnknown,
     /// No key for a log.
     #[error("no anchor key was given for this log")]
     NoAnchor,
@@ -224,6 +233,9 @@ impl Problem {
             Self::Report(_) => "V22",
             Self::Forked { .. } => "V30",
             Self::NotShown(_) => "V31",
+            Self::AttachmentDiffers(_) => "V40",
+            Self::ProjectLogMissing => "V41",
+            Self::AttachmentUnknown => "V42",
         }
     }
 
@@ -244,13 +256,16 @@ impl Problem {
             | Self::Unexplained { .. }
             | Self::HandOver { .. }
             | Self::LogUnknown
-            | Self::Forked { .. } => Class::Integrity,
+            | Self::Forked { .. }
+            | Self::AttachmentDiffers(_)
+            | Self::AttachmentUnknown => Class::Integrity,
             Self::EntriesEnd { .. }
             | Self::StartNotCovered { .. }
             | Self::EndNotCovered { .. }
             | Self::PointMissing(_)
             | Self::NotShown(_)
-            | Self::LogMissing => Class::Incomplete,
+            | Self::LogMissing
+            | Self::ProjectLogMissing => Class::Incomplete,
             Self::Quorum { .. } | Self::OutsideBracket { .. } => Class::TimeOrPolicy,
             Self::Computation(_) | Self::ReportCell { .. } | Self::Report(_) => Class::Report,
             Self::NoAnchor => Class::Input,

@@ -7,7 +7,7 @@ use super::partition::Axis;
 use super::times::Times;
 use super::{Afterwards, Event, Failure, HandOver, LogRole, Problem, Remembered, Trust};
 use crate::bundle::{
-    BundleLog, Control as ControlFiles, Disclosure, MOST_DISCLOSURE_BYTES, ReadAt,
+    BundleLog, Control as ControlFiles, Disclosure, FileSpan, MOST_DISCLOSURE_BYTES, ReadAt,
     parse_range_start,
 };
 use crate::chain::Chain;
@@ -115,7 +115,14 @@ impl<'a> LogVerifier<'a> {
             .checkpoint
             .read(source, u64::try_from(Note::MAX_BYTES).unwrap_or(u64::MAX))
             .map_err(Failure::new)?;
-        let (times, checkpoint) = Times::read(source, files, &note, anchor, trust)?;
+        let (times, checkpoint) = Times::read(
+            source,
+            &files.checkpoint,
+            &files.trail,
+            &note,
+            anchor,
+            trust,
+        )?;
         let range_start = files
             .range_start
             .read(source, 8_192)
@@ -131,7 +138,7 @@ impl<'a> LogVerifier<'a> {
             Failure::new(Problem::RangeStart(error))
                 .at(&files.range_start.path, files.range_start.offset)
         })?;
-        let blobs = read_blobs(source, files)?;
+        let blobs = read_blobs(source, &files.blobs)?;
         let mut raw: Vec<(u64, Vec<u8>, Option<Hash>)> = Vec::with_capacity(files.controls.len());
         for control in &files.controls {
             let (entry, blob) = proven(source, control, &note)?;
@@ -351,9 +358,12 @@ fn check_texts(
     Disclosure::parse(&disclosure).map_err(|problem| contents(&file.path, file.offset, &problem))
 }
 
-fn read_blobs(source: &dyn ReadAt, files: &BundleLog) -> Result<HashMap<Hash, Vec<u8>>, Failure> {
+pub(super) fn read_blobs(
+    source: &dyn ReadAt,
+    files: &[(Hash, FileSpan)],
+) -> Result<HashMap<Hash, Vec<u8>>, Failure> {
     let mut blobs = HashMap::new();
-    for (hash, file) in &files.blobs {
+    for (hash, file) in files {
         let bytes = file.read(source, MOST_BLOB_BYTES).map_err(Failure::new)?;
         if leaf_hash(&bytes) != *hash {
             let problem = Problem::Entry(crate::Rejection::PayloadRootDiffers);

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 
 use super::{Failure, Problem, Trust};
-use crate::bundle::{BundleLog, FileSpan, ReadAt};
+use crate::bundle::{FileSpan, ReadAt, Trail};
 use crate::checkpoint::Checkpoint;
 use crate::entry::{Freshness, FreshnessKind};
 use crate::hash::{Hash, sha256};
@@ -94,6 +94,15 @@ pub(super) struct Times {
     pub(super) first_outside: Option<(u64, i64, String)>,
 }
 
+/// What is proven about the time of one entry.
+pub(super) struct Judged {
+    pub(super) bracket: Bracket,
+    /// 0 its own signature only, 1 witnessed, 2 witnessed independently and in time.
+    pub(super) class: usize,
+    /// How the claimed time lies outside its bracket.
+    pub(super) broken: Option<String>,
+}
+
 struct Read {
     size: u64,
     root: Hash,
@@ -130,14 +139,14 @@ impl Times {
     /// Reads and checks all notes; `final_note` is the checkpoint, whose size bounds all others.
     pub(super) fn read(
         source: &dyn ReadAt,
-        files: &BundleLog,
+        checkpoint: &FileSpan,
+        trail: &[Trail],
         final_note: &[u8],
         anchor: &Vkey,
         trust: &Trust,
     ) -> Result<(Self, Checkpoint), Failure> {
-        let at_checkpoint = |problem: Problem| {
-            Failure::new(problem).at(&files.checkpoint.path, files.checkpoint.offset)
-        };
+        let at_checkpoint =
+            |problem: Problem| Failure::new(problem).at(&checkpoint.path, checkpoint.offset);
         let (last, met) = read_note(final_note, anchor, &trust.policy)
             .map_err(|error| at_checkpoint(Problem::Checkpoint(error)))?;
         if !met {
@@ -165,9 +174,9 @@ impl Times {
             size: last.size,
             root: last.root,
         };
-        let mut notes = Vec::with_capacity(files.trail.len() + 1);
+        let mut notes = Vec::with_capacity(trail.len() + 1);
         let mut quorum_met = 0;
-        for file in &files.trail {
+        for file in trail {
             let (note, met) = trail_note(
                 source,
                 &file.note,
@@ -248,9 +257,8 @@ impl Times {
         }
     }
 
-    /// Holds entry `index` to its bracket: its ticks, data or gap, end at `end_ms`. `measured` of them
-    /// are counted in the period.
-    pub(super) fn place(&mut self, index: u64, measured: u64, end_ms: i64, trust: &Trust) {
+    /// What is proven about when entry `index` was sealed, which claims `claimed_ms`.
+    pub(super) fn judge(&self, index: u64, claimed_ms: i64, trust: &Trust) -> Judged {
         let step = self
             .steps
             .get(self.steps.partition_point(|step| step.size <= index));
@@ -258,6 +266,49 @@ impl Times {
             after: self.newest_pin,
             before: step.and_then(|step| step.not_after),
         };
+        let claimed_s = u64::try_from(claimed_ms.div_euclid(1000)).unwrap_or(0);
+        let independent = step
+            .and_then(|step| step.independent)
+            .is_some_and(|time| time <= claimed_s.saturating_add(trust.max_delay_s));
+        let class = if independent {
+            2
+        } else {
+            usize::from(step.is_some_and(|step| step.witnessed))
+        };
+        let ms = |seconds: u64| {
+            i64::try_from(seconds)
+                .unwrap_or(i64::MAX / 1000)
+                .saturating_mul(1000)
+        };
+        let broken = match bracket {
+            Bracket {
+                before: Some(before),
+                ..
+            } if claimed_ms > ms(before).saturating_add(trust.tolerance_ms) => {
+                Some(format!("but witnesses had seen it at {}", utc(ms(before))))
+            }
+            Bracket {
+                after: Some(after), ..
+            } if claimed_ms < ms(after).saturating_sub(trust.tolerance_ms) => {
+                Some(format!("but it was sealed after {}", utc(ms(after))))
+            }
+            _ => None,
+        };
+        Judged {
+            bracket,
+            class,
+            broken,
+        }
+    }
+
+    /// Holds entry `index` to its bracket: its ticks, data or gap, end at `end_ms`. `measured` of them
+    /// are counted in the period.
+    pub(super) fn place(&mut self, index: u64, measured: u64, end_ms: i64, trust: &Trust) {
+        let Judged {
+            bracket,
+            class,
+            broken,
+        } = self.judge(index, end_ms, trust);
         let claimed_s = u64::try_from(end_ms.div_euclid(1000)).unwrap_or(0);
         let facts = &mut self.facts;
         match (bracket.after, bracket.before) {
@@ -280,39 +331,12 @@ impl Times {
         if let Some(before) = bracket.before.filter(|_| measured > 0) {
             facts.latest_s = facts.latest_s.max(before.saturating_sub(claimed_s));
         }
-        let independent = step
-            .and_then(|step| step.independent)
-            .is_some_and(|time| time <= claimed_s.saturating_add(trust.max_delay_s));
-        let class = if independent {
-            2
-        } else {
-            usize::from(step.is_some_and(|step| step.witnessed))
-        };
         if let Some(count) = facts.classes.get_mut(class) {
             *count += measured;
         }
         if measured > 0 {
             note_run(&mut facts.runs, class, index, end_ms);
         }
-        let ms = |seconds: u64| {
-            i64::try_from(seconds)
-                .unwrap_or(i64::MAX / 1000)
-                .saturating_mul(1000)
-        };
-        let broken = match bracket {
-            Bracket {
-                before: Some(before),
-                ..
-            } if end_ms > ms(before).saturating_add(trust.tolerance_ms) => {
-                Some(format!("but witnesses had seen it at {}", utc(ms(before))))
-            }
-            Bracket {
-                after: Some(after), ..
-            } if end_ms < ms(after).saturating_sub(trust.tolerance_ms) => {
-                Some(format!("but it was sealed after {}", utc(ms(after))))
-            }
-            _ => None,
-        };
         if let Some(bound) = broken {
             facts.outside += 1;
             self.first_outside.get_or_insert((index, end_ms, bound));

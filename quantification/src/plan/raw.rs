@@ -24,6 +24,7 @@ struct RawPlan {
     methodology_sha256: Option<Spanned<String>>,
     reporting_zone: Spanned<String>,
     logs: Vec<RawLog>,
+    project_log: Option<RawProjectLog>,
     #[serde(default)]
     points: Vec<RawPoint>,
     #[serde(default)]
@@ -45,6 +46,13 @@ struct RawLog {
     succeeds: Option<Spanned<String>>,
     #[serde(default)]
     site: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawProjectLog {
+    origin: Spanned<String>,
+    key: Spanned<String>,
 }
 
 #[derive(Deserialize)]
@@ -151,6 +159,11 @@ pub(super) fn parse(text: &str, file: &str, hash: Hash) -> Result<Plan, PlanErro
         })?),
     };
     let logs = logs(&source, &raw.logs)?;
+    let project_log = raw
+        .project_log
+        .as_ref()
+        .map(|raw| project_log(&source, raw, &logs))
+        .transpose()?;
     let state = raw.state;
     let points = raw
         .points
@@ -166,6 +179,7 @@ pub(super) fn parse(text: &str, file: &str, hash: Hash) -> Result<Plan, PlanErro
         methodology_hash,
         reporting_zone: raw.reporting_zone.into_inner(),
         logs,
+        project_log,
         points,
         fixed: raw
             .fixed
@@ -194,6 +208,49 @@ fn origin(source: &Source<'_>, text: &Spanned<String>, key: &str) -> Result<Orig
         .map_err(|error| source.error(at(source, text), key, error.to_string(), ""))
 }
 
+/// The verification key of a log of this name.
+fn log_key(
+    source: &Source<'_>,
+    name: &Origin,
+    text: &Spanned<String>,
+    key: &'static str,
+) -> Result<Vkey, PlanError> {
+    let anchor = Vkey::parse(text.get_ref()).map_err(|error| {
+        let remedy =
+            "copy the log's verification key, origin+hash+base64, from the registered document";
+        source.error(at(source, text), key, error.to_string(), remedy)
+    })?;
+    if anchor.name() != name.as_str() {
+        let problem = format!("the key is that of `{}`, not of `{name}`", anchor.name());
+        return Err(source.error(
+            at(source, text),
+            key,
+            problem,
+            "key and origin must name the same log",
+        ));
+    }
+    if anchor.kind() != SignatureKind::Ed25519 {
+        let problem = "the key is a witness's, not a log's";
+        let remedy = "write the log's own verification key (type 01), not that of a cosignature";
+        return Err(source.error(at(source, text), key, problem, remedy));
+    }
+    Ok(anchor)
+}
+
+/// The key of the project log, which no gateway's log may be.
+fn project_log(source: &Source<'_>, raw: &RawProjectLog, logs: &[Log]) -> Result<Vkey, PlanError> {
+    let name = origin(source, &raw.origin, "origin")?;
+    if logs.iter().any(|log| log.origin == name) {
+        return Err(source.error(
+            at(source, &raw.origin),
+            "origin",
+            format!("`{name}` is a gateway's log"),
+            "the project log is a log of its own, made by `fieldseal-verifier-api log init`",
+        ));
+    }
+    log_key(source, &name, &raw.key, "key")
+}
+
 fn logs(source: &Source<'_>, raw: &[RawLog]) -> Result<Vec<Log>, PlanError> {
     let mut logs: Vec<Log> = Vec::with_capacity(raw.len());
     for log in raw {
@@ -207,26 +264,7 @@ fn logs(source: &Source<'_>, raw: &[RawLog]) -> Result<Vec<Log>, PlanError> {
                 "list each log once",
             ));
         }
-        let anchor = Vkey::parse(log.anchor.get_ref()).map_err(|error| {
-            let remedy =
-                "copy the log's verification key, origin+hash+base64, from the registered document";
-            source.error(at(source, &log.anchor), "anchor", error.to_string(), remedy)
-        })?;
-        if anchor.name() != name.as_str() {
-            let problem = format!("the key is that of `{}`, not of `{name}`", anchor.name());
-            return Err(source.error(
-                at(source, &log.anchor),
-                "anchor",
-                problem,
-                "anchor and origin must name the same log",
-            ));
-        }
-        if anchor.kind() != SignatureKind::Ed25519 {
-            let problem = "the key is a witness's, not a log's";
-            let remedy =
-                "write the log's own verification key (type 01), not that of a cosignature";
-            return Err(source.error(at(source, &log.anchor), "anchor", problem, remedy));
-        }
+        let anchor = log_key(source, &name, &log.anchor, "anchor")?;
         let succeeds = log
             .succeeds
             .as_ref()
