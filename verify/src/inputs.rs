@@ -59,7 +59,7 @@ impl Inputs {
             .with_context(|| format!("the policy {}", args.policy.display()))?;
         let collector = collector(args, &policy)?;
         let anchors = anchors(&args.anchor, &plan)?;
-        for anchor in &anchors {
+        for anchor in anchors.iter().chain(&bound.plan.project_log) {
             anyhow::ensure!(
                 policy.logs().is_empty() || policy.logs().contains(anchor),
                 "the policy {} lists logs, but not this one of the plan with this key; add the line: log {anchor}",

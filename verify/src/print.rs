@@ -6,6 +6,8 @@ use evidence::quality::Quality;
 
 use crate::verdict::{ForkVerdict, LogVerdict, StreamVerdict, TimeVerdict, Verdict};
 
+mod project_log;
+
 /// Failures that are printed; the JSON has all.
 const MOST_FAILURES: usize = 30;
 /// Ranges of a weaker class that are printed.
@@ -41,6 +43,7 @@ pub(crate) fn text(verdict: &Verdict) -> String {
         log_lines(&mut out, log, verdict);
     }
     hand_overs(&mut out, verdict);
+    project_log::lines(&mut out, &verdict.project_log);
     report_lines(&mut out, verdict);
     for fork in &verdict.forks {
         fork_lines(&mut out, fork);

@@ -5,7 +5,9 @@ use std::collections::HashMap;
 use evidence::bundle::{Bundle, BundleLog, ReadAt};
 use evidence::hash::Hash;
 use evidence::note::Note;
-use evidence::verification::{Checked, Failure, HandOver, LogFacts, LogRole, LogVerifier, Problem};
+use evidence::verification::{
+    Checked, Failure, HandOver, LogFacts, LogRole, LogVerifier, Problem, verify_project,
+};
 use quantification::computation::Computation;
 use quantification::plan::{InputSource, Log};
 use quantification::report::Report;
@@ -13,6 +15,7 @@ use quantification::report::Report;
 use crate::Progress;
 use crate::inputs::{Inputs, MOST_REPORT_BYTES};
 use crate::pipeline;
+use crate::verdict::project_log::ProjectLogVerdict;
 use crate::verdict::{
     Exit, FailureVerdict, ForkVerdict, HandOverVerdict, LogVerdict, PeriodVerdict, PolicyVerdict,
     ReportVerdict, Samples, StreamVerdict, Verdict,
@@ -36,6 +39,7 @@ pub fn verify(
         hand_overs: Vec::new(),
         plan_equal: false,
         forks: Vec::new(),
+        entered: ProjectLogVerdict::default(),
     };
     let report = match Bundle::read(source) {
         Ok(bundle) => proof.bundle(source, &bundle, threads, progress),
@@ -69,6 +73,7 @@ struct Proof<'i> {
     hand_overs: Vec<HandOverVerdict>,
     plan_equal: bool,
     forks: Vec<ForkVerdict>,
+    entered: ProjectLogVerdict,
 }
 
 /// A log of the plan that the bundle holds, after its pass.
@@ -144,6 +149,7 @@ impl Proof<'_> {
         }
         self.missing_logs(&order, &passed);
         self.seams(&passed);
+        self.project_log(source, bundle);
         let hidden = self.hidden(&passed);
         self.report(source, bundle, computation, &hidden)
     }
@@ -278,6 +284,24 @@ impl Proof<'_> {
         }
         self.logs.push(LogVerdict::new(&facts, samples, complete));
         facts
+    }
+
+    /// What people entered, under the key that the plan names.
+    fn project_log(&mut self, source: &dyn ReadAt, bundle: &Bundle) {
+        self.entered.carried = bundle.project.is_some();
+        let Some(anchor) = &self.inputs.bound.plan.project_log else {
+            return;
+        };
+        self.entered.origin = Some(anchor.name().to_owned());
+        let Some(files) = &bundle.project else {
+            let missing = Failure::new(Problem::ProjectLogMissing);
+            self.failures.push(missing.of_log(anchor.name()));
+            return;
+        };
+        match verify_project(source, files, &bundle.inputs, anchor, &self.inputs.trust) {
+            Ok(facts) => self.entered = ProjectLogVerdict::new(&facts),
+            Err(failure) => self.failures.push(failure),
+        }
     }
 
     /// A log of the plan may be absent only when the log before or after it covers the whole period.
@@ -621,6 +645,7 @@ impl Proof<'_> {
             },
             logs: self.logs,
             hand_overs: self.hand_overs,
+            project_log: self.entered,
             report,
             class,
             unmeasured_ppm,

@@ -7,6 +7,8 @@ use evidence::entry::Ticks;
 use evidence::verification::{Class, Event, Failure, LogFacts, Now, Remembered, StreamFacts};
 use serde::Serialize;
 
+pub mod project_log;
+
 /// The form of the JSON.
 pub const FORMAT: &str = "fieldseal-verdict/1";
 
@@ -57,6 +59,8 @@ pub struct Verdict {
     pub logs: Vec<LogVerdict>,
     /// One per point and successor.
     pub hand_overs: Vec<HandOverVerdict>,
+    /// What people entered.
+    pub project_log: project_log::ProjectLogVerdict,
     /// What became of the report.
     pub report: ReportVerdict,
     /// The lowest assurance class of any measured tick; none when nothing was measured.

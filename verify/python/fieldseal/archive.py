@@ -42,6 +42,12 @@ class Tar:
                 if f"logs/{log}/{name}" not in self.files:
                     raise Failure("V01", f"logs/{log}/{name} is missing", exit_code=MISSING)
             self.complete(log)
+        self.project = any(name.startswith("project/") for name in self.files)
+        if self.project:
+            for name in ("origin", "checkpoint", "entries.bin"):
+                if f"project/{name}" not in self.files:
+                    raise Failure("V01", f"project/{name} is missing", exit_code=MISSING)
+            self.complete("project/")
 
     def complete(self, log):
         trail = {}
@@ -57,7 +63,7 @@ class Tar:
             trail[size] = int(number) + 1
 
     def under(self, log, folder):
-        start = f"logs/{log}/"
+        start = log if log.endswith("/") else f"logs/{log}/"
         return [name[len(start):] for name in self.files if name.startswith(start + folder)]
 
     def read(self, at, size):
@@ -93,9 +99,20 @@ class Tar:
         if top:
             return top
         parts = name.split("/")
+        if parts[0] == "inputs":
+            known = len(parts) == 2 and len(parts[1]) == 64 and not set(parts[1]) - set("0123456789abcdef")
+            return (5, parts[1]) if known else None
+        if parts[0] == "project":
+            rest = self.log_file(parts[1:]) if parts[1:2] not in (["range-start"], ["disclosure"], ["control"], ["payload.bin"]) else None
+            return rest and (4, *rest)
         if parts[0] != "logs" or len(parts) < 3 or len(parts[1]) != 64 or set(parts[1]) - set("0123456789abcdef"):
             return None
-        kind, rest = parts[2], parts[3:]
+        rest = self.log_file(parts[2:])
+        return rest and (3, parts[1], *rest)
+
+    def log_file(self, parts):
+        """The place of a file among those of one log."""
+        kind, rest = parts[0], parts[1:]
         if kind not in self.ORDER or len(rest) != (kind in ("control", "blobs", "trail")):
             return None
         own = ()
@@ -113,4 +130,4 @@ class Tar:
             if len(rest[0]) != 64 or set(rest[0]) - set("0123456789abcdef"):
                 return None
             own = (rest[0],)
-        return (3, parts[1], self.ORDER.index(kind), *own)
+        return (self.ORDER.index(kind), *own)

@@ -110,6 +110,7 @@ def device_readings(v):
 
 def control_body(kind, data):
     """The body of a control entry as a dict; refuses what F6 and F7 refuse."""
+    need(not 32 <= kind <= 42, "E31", "a record of a project log in another log")
     if kind == 2:
         return Config(data)
     h32, t, u = (lambda v: raw(v, 32)), text, uint

@@ -9,6 +9,7 @@ from .archive import Tar
 from .failures import Failure, Mistake
 from .log import Log
 from .notes import Policy, Vkey
+from .records import ProjectLog
 from .report import claim, compare, tracks_of
 from .tree import sha256
 
@@ -35,7 +36,11 @@ class Options:
         self.processes = args.processes
         self.logs, self.points = self.plan["logs"], self.plan.get("points", [])
         self.anchors = {log["origin"]: Vkey(log["anchor"]) for log in self.logs}
-        for anchor in self.anchors.values():
+        entered = self.plan.get("project_log")
+        self.project_key = Vkey(entered["key"]) if entered else None
+        if entered and (self.project_key.name != entered["origin"] or self.project_key.kind != 1 or entered["origin"] in self.anchors):
+            raise Mistake("the plan's [project_log]: `key` must be the log key of `origin`, which is no gateway's log")
+        for anchor in [*self.anchors.values(), *([self.project_key] if entered else [])]:
             if self.policy.logs and anchor not in self.policy.logs:
                 raise Mistake(f"the policy lists logs, but not `{anchor.name}` with the plan's key")
         for given in args.anchor:
@@ -117,8 +122,21 @@ class Project:
                 self.passed[log.origin] = log
         self.missing()
         self.hand_overs()
+        self.project_log()
         if not self.failures and self.options.decode:
             self.told = compare(self.report, self.options, self.tracks, self.failures, self.hidden())
+
+    def project_log(self):
+        """What people entered, under the key that the plan names."""
+        key = self.options.project_key
+        self.entered = {"origin": key and key.name, "carried": self.tar.project, "checked": False}
+        if key is None:
+            return
+        if not self.tar.project:
+            self.fail(key.name, Failure("V41", "the plan's project log is not in the bundle"))
+            return
+        found = self.attempt(key.name, lambda: ProjectLog(self.tar, key, self.options).verify())
+        self.entered.update(found or {})
 
     def open(self, planned):
         origin, before = planned["origin"], planned.get("succeeds")
@@ -189,7 +207,7 @@ def run(args):
         project = Project(tar, options, report)
         project.verify()
         failures = project.failures
-        verdict.update(logs=project.facts, hand_overs=project.seams, report=project.told)
+        verdict.update(project_log=project.entered, logs=project.facts, hand_overs=project.seams, report=project.told)
         code = 1 if project.unmeasured_ppm() > args.gap_limit_percent * 10_000 else 0
     verdict["exit"] = min((f.exit for f in failures), default=code)
     verdict["failures"] = [{"code": f.code, "exit": f.exit, "log": f.log, "index": f.index, "text": f.text} for f in failures]

@@ -4,6 +4,7 @@
 
 mod devices;
 mod disclosed;
+mod entered;
 mod explained;
 mod fetched;
 mod good;

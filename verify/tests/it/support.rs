@@ -2,10 +2,12 @@
 
 mod forge;
 mod gateway;
+mod office;
 mod outcome;
 mod site;
 
 pub(crate) use gateway::{Cosigner, Gateway, Row};
+pub(crate) use office::Office;
 pub(crate) use outcome::{Files, Outcome};
 pub(crate) use site::{
     DAY, FROM_MS, HOUR_MS, MINUTE_MS, Site, Spec, TO_MS, disclosed, plain_day, solar_day, spec_of,
