@@ -42,8 +42,8 @@ mod limits;
 mod live;
 mod mirror;
 mod placing;
-mod relay;
 mod projects;
+mod relay;
 mod replay;
 mod server;
 

@@ -24,7 +24,7 @@ use std::time::Duration;
 use evidence::note::{Note, Vkey};
 use evidence::witness::{Request, read_cosignature};
 use futures_util::future::join_all;
-use store::{Log, LogId, LogRef, Relay, StoreError, TrailNote};
+use store::{Log, LogId, LogRef, Relay, SiteId, StoreError, TrailNote};
 
 use crate::answer::error_chain;
 use crate::config::{TimestampConfig, WitnessConfig};
@@ -153,12 +153,17 @@ impl Relayer {
     async fn round(&self) -> Result<(), StoreError> {
         let mut silent = BTreeSet::new();
         let mut authority = self.authority.as_ref();
-        for site in self.collector.store.sites().await? {
+        let sites = self.collector.store.sites().await?.into_iter();
+        let mut sites: Vec<SiteId> = sites.map(|site| site.id).collect();
+        // The logs of projects are shown like every other.
+        let projects = self.collector.store.project_logs().await?.into_iter();
+        sites.extend(projects.map(|log| log.log.site));
+        for site in sites {
             let mut known: BTreeMap<LogId, Vec<Relay>> = BTreeMap::new();
-            for (log, relay) in self.collector.store.relays_of_site(site.id).await? {
+            for (log, relay) in self.collector.store.relays_of_site(site).await? {
                 known.entry(log).or_default().push(relay);
             }
-            for log in self.collector.store.logs_of_site(site.id).await? {
+            for log in self.collector.store.logs_of_site(site).await? {
                 let relays = known.remove(&log.log.log).unwrap_or_default();
                 self.show(&log, &relays, &mut silent).await?;
                 if let Some(asked) = authority {

@@ -166,6 +166,8 @@ pub async fn serve(
     // A task of its own: what it waits for delays no upload. It ends with this function.
     let mut relaying = JoinSet::new();
     relaying.spawn(relayer.run());
+    let mut witnessing_projects = JoinSet::new();
+    witnessing_projects.spawn(async move { projects::follow(&witnessing).await });
     let outcome = tokio::select! {
         outcome = serving => outcome,
         () = stopping => Ok(()),
@@ -174,7 +176,9 @@ pub async fn serve(
             // Evidence goes on without it; silence about it would not be noticed.
             Err(std::io::Error::other("the relay to the witnesses died"))
         }
-        () = projects::follow(&witnessing) => Ok(()),
+        _died = witnessing_projects.join_next() => {
+            Err(std::io::Error::other("cosigning of project logs died"))
+        }
     };
     store.close().await;
     tracing::info!("Stopped");

@@ -265,14 +265,30 @@ impl<W: Write> BundleWriter<W> {
     /// # Errors
     /// [`BundleError::Writer`] when one of a larger or equal hash was written already.
     pub fn input(&mut self, content: &[u8]) -> Result<(), BundleError> {
-        self.close_payload()?;
         let hash = sha256(content);
+        self.next_input(hash)?;
+        self.file(&format!("inputs/{hash}"), content)
+    }
+
+    /// Writes the header and the padding of an attachment without its bytes, for who only measures.
+    ///
+    /// # Errors
+    /// As [`Self::input`].
+    pub fn leave_out_input(&mut self, hash: &Hash, size: u64) -> Result<(), BundleError> {
+        self.next_input(*hash)?;
+        self.header(&format!("inputs/{hash}"), size)?;
+        self.zeros(tar::padding(size))
+    }
+
+    /// Takes the next attachment's place.
+    fn next_input(&mut self, hash: Hash) -> Result<(), BundleError> {
+        self.close_payload()?;
         if self.last_log.is_none() || self.last_input.is_some_and(|last| last >= hash) {
             let why = "attachments stand behind the logs, ascending by hash";
             return Err(BundleError::Writer(why.to_owned()));
         }
         self.last_input = Some(hash);
-        self.file(&format!("inputs/{hash}"), content)
+        Ok(())
     }
 
     /// Writes the next entry of the current log.
