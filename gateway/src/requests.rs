@@ -91,6 +91,12 @@ pub enum RequestError {
         .0.as_secs()
     )]
     NotAnswered(Duration),
+    /// No gateway runs, and the request cannot be brought to its end now.
+    #[error(
+        "the request was taken up but is not sealed or not answered yet: there is no room in the buffer, or \
+         the messages above say why. The next start goes on with it, so do not ask again"
+    )]
+    Waiting,
     /// The recorder could not be opened; the request was taken back.
     #[error(transparent)]
     Recorder(#[from] RecorderError),
@@ -182,7 +188,7 @@ enum Outcome {
 /// # Errors
 ///
 /// [`RequestError`]. [`RequestError::NotAnswered`], [`RequestError::Unfinished`],
-/// [`RequestError::NotWithdrawn`] and a failing disk leave open whether the statement is sealed; after every other error it is not in the log and will not be.
+/// [`RequestError::Waiting`], [`RequestError::NotWithdrawn`] and a failing disk leave open whether the statement is sealed; after every other error it is not in the log and will not be.
 pub async fn seal(
     control: &Control,
     words: &str,
@@ -209,6 +215,7 @@ pub async fn seal(
     let asked = place("request");
     durable::write_file(&asked, &text, Access::Owner)?;
     let deadline = Instant::now() + patience;
+    let mut served = false;
     loop {
         if let Some(outcome) = take_answer(&place("answer"), &id)? {
             // Should the gateway have died before it could; its note goes with its next look.
@@ -229,11 +236,22 @@ pub async fn seal(
             }
             Err(RecorderError::Running(_)) => tokio::time::sleep(LOOK_EVERY).await,
             Err(error) => return Err(taken_back(&asked, error)?),
+            // Every start leaves its entries in the log: once is enough to know that it does not go on.
+            Ok(_free) if served => {
+                return Err(if withdraw(&asked)? {
+                    RequestError::Refused(String::from(
+                        "it could not be taken up; the messages above say why",
+                    ))
+                } else {
+                    RequestError::Waiting
+                });
+            }
             Ok(lock) => {
                 drop(lock);
                 match open_and_serve(settings, around, listener).await {
                     // A gateway was started in this very moment: it answers.
-                    Ok(()) | Err(RecorderError::Running(_)) => {}
+                    Err(RecorderError::Running(_)) => {}
+                    Ok(()) => served = true,
                     Err(error) => return Err(taken_back(&asked, error)?),
                 }
             }

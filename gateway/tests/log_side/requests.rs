@@ -387,6 +387,33 @@ async fn what_was_taken_but_not_sealed_is_said_to_be_pending_and_comes_later() {
 }
 
 #[tokio::test]
+async fn a_command_that_cannot_bring_its_request_to_its_end_says_so_instead_of_trying_for_ever() {
+    struct Never;
+    impl Listener for Never {
+        fn sealed(&mut self, _: &Control, _: Sealed) -> std::io::Result<()> {
+            Err(std::io::Error::other("the disk is gone"))
+        }
+    }
+    let mut site = Site::new(ManualClock::trusted(MARCH + 5_000, 5_000));
+    site.start().await.close().await.unwrap();
+    let (settings, around) = of(&site);
+    let statement = record("waiting");
+    let mut never = Never;
+    let asked = requests::seal(
+        &statement, "a test", &settings, &around, &mut never, PATIENCE,
+    );
+    let error = tokio::time::timeout(PATIENCE, asked).await.unwrap();
+    let error = error.unwrap_err();
+    assert!(matches!(error, RequestError::Waiting), "{error}");
+    // The next start brings it to its end, and it is one entry.
+    let mut recorder = site.start().await;
+    let inbox = Inbox::new(site.dir.path(), &site.faults);
+    inbox.serve(&mut recorder, &mut ()).await.unwrap();
+    recorder.close().await.unwrap();
+    assert_eq!(places(&site.whole().await, &statement).len(), 1);
+}
+
+#[tokio::test]
 async fn what_may_not_be_sealed_is_refused_in_words_and_the_gateway_goes_on() {
     let mut site = Site::new(ManualClock::trusted(MARCH + 5_000, 5_000));
     let mut recorder = site.start().await;
