@@ -80,8 +80,25 @@ fn reader(link: &Link, unit: u8) -> DeviceReader {
     DeviceReader::new(link.clone(), unit, TIMEOUT, map)
 }
 
+/// A busy machine makes one run late; a bound that does not hold makes every run late.
+async fn once_of_three<F: Future<Output = Result<(), String>>>(run: impl Fn() -> F) {
+    let mut why = Vec::new();
+    for _ in 0..3 {
+        match run().await {
+            Ok(()) => return,
+            Err(late) => why.push(late),
+        }
+    }
+    assert_eq!(why, [""; 0], "three times in a row");
+}
+
 #[tokio::test]
 async fn a_dead_unit_costs_a_shared_serial_line_at_most_the_stated_bound() {
+    once_of_three(a_dead_unit_costs).await;
+}
+
+/// Fails by what was late; panics at what is wrong however busy the machine is.
+async fn a_dead_unit_costs() -> Result<(), String> {
     let (config, line) = bus();
     line.kill(DEAD);
     let link = Link::start(LinkOptions::of(&config).through(line.opener()).shared(CAP));
@@ -118,25 +135,24 @@ async fn a_dead_unit_costs_a_shared_serial_line_at_most_the_stated_bound() {
         };
         if *unit == DEAD && *next - *asked < TICK {
             let cost = *next - *asked;
-            assert!(
-                cost < bound + SLACK,
-                "the others waited {cost:?}, bound {bound:?}"
-            );
+            if cost >= bound + SLACK {
+                return Err(format!("the others waited {cost:?}, bound {bound:?}"));
+            }
         }
     }
     for (_, (unit, ..)) in &questions {
         asked_dead += usize::from(*unit == DEAD);
     }
     // At once, after 2 s, and not yet after 6 s.
-    assert!(
-        (2..=3).contains(&asked_dead),
-        "{asked_dead} questions to the dead unit"
-    );
+    if !(2..=3).contains(&asked_dead) {
+        return Err(format!("{asked_dead} questions to the dead unit"));
+    }
     let most = ticks as usize * 6;
-    assert!(
-        lost * 10 < most,
-        "{lost} of {most} values of the living units were lost"
-    );
+    if lost * 10 >= most {
+        let text = format!("{lost} of {most} values of the living units were lost");
+        return Err(text);
+    }
+    Ok(())
 }
 
 #[tokio::test]
@@ -170,6 +186,10 @@ async fn requests_that_wait_for_a_unit_that_falls_silent_are_not_sent_at_all() {
 
 #[tokio::test]
 async fn a_unit_known_to_be_quick_is_given_up_sooner_when_it_falls_silent() {
+    once_of_three(a_quick_unit_is_given_up).await;
+}
+
+async fn a_quick_unit_is_given_up() -> Result<(), String> {
     let (config, line) = bus();
     let link = Link::start(LinkOptions::of(&config).through(line.opener()).shared(CAP));
     let patient = Duration::from_secs(20);
@@ -187,5 +207,10 @@ async fn a_unit_known_to_be_quick_is_given_up_sooner_when_it_falls_silent() {
     assert!(matches!(reply.result, Err(Failure::Timeout)), "{reply:?}");
     // At least 200 ms, at most the cap and what a busy machine adds.
     let (least, most) = (Duration::from_millis(200), CAP + SLACK);
-    assert!((least..most).contains(&reply.round_trip), "{reply:?}");
+    assert!(reply.round_trip >= least, "{reply:?}");
+    if reply.round_trip < most {
+        Ok(())
+    } else {
+        Err(format!("{reply:?}"))
+    }
 }
