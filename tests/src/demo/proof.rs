@@ -68,7 +68,9 @@ pub(super) async fn verify_and_alter(
 
 /// Runs the verifier's own command line; its exit code and what it prints.
 async fn verify(arguments: Vec<String>) -> anyhow::Result<(u8, String)> {
-    let Command::Bundle(arguments) = Cli::try_parse_from(arguments)?.command;
+    let Command::Bundle(arguments) = Cli::try_parse_from(arguments)?.command else {
+        anyhow::bail!("`fieldseal-verify bundle` is another command now");
+    };
     tokio::task::spawn_blocking(move || {
         let mut out = Vec::new();
         let code = verify::run(&arguments, &mut out, &|_done, _all| {})?;
