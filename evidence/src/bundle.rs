@@ -32,7 +32,7 @@ mod writer;
 
 pub use disclosure::Disclosure;
 pub(crate) use disclosure::{MOST_DISCLOSURE_BYTES, PREFIX_BYTES};
-pub use reader::{Bundle, BundleLog, BundleProject, Control, FileSpan, ReadAt, Trail};
+pub use reader::{Bundle, BundleLog, BundleProject, Control, FileSpan, ReadAt, Timestamp, Trail};
 pub use readme::README;
 pub use tar::{MAX_FILE_BYTES, TarError};
 pub use writer::{

@@ -35,6 +35,7 @@ use crate::bundle::Disclosure;
 use crate::hash::Hash;
 use crate::key::VerifyingKey;
 use crate::policy::Policy;
+use crate::timestamp::Roots;
 
 pub use afterwards::Afterwards;
 pub use events::Event;
@@ -64,6 +65,8 @@ pub struct Trust {
     pub max_delay_s: u64,
     /// Whose approvals of configurations count.
     pub approvers: Vec<VerifyingKey>,
+    /// The timestamp authorities he trusts; without them timestamps are counted and not looked into.
+    pub timestamp_roots: Option<Roots>,
 }
 
 /// What the plan says of one log.

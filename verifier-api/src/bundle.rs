@@ -343,6 +343,7 @@ async fn open_log(app: &App, pinned: &Pinned, disclosure: Disclosure) -> Answer<
         });
     }
     let extent = stream::extent(store, &facts, &disclosure, pinned.first..pinned.size).await?;
+    let trail = trail(store, at, pinned).await?;
     Ok(LogPart {
         at,
         indices: pinned.first..pinned.size,
@@ -351,7 +352,8 @@ async fn open_log(app: &App, pinned: &Pinned, disclosure: Disclosure) -> Answer<
             checkpoint: checkpoint(store, at, pinned).await?,
             start: nodes::range(store, at, pinned.first).await?,
             controls,
-            trail: trail(store, at, pinned).await?,
+            timestamps: timestamps(store, at, &trail).await?,
+            trail,
             entries_bytes: extent.entries,
             payload_bytes: extent.payload,
             disclosure,
@@ -395,7 +397,7 @@ async fn checkpoint(store: &Store, at: LogRef, pinned: &Pinned) -> Answer<Vec<u8
     Err(Problem::conflict(detail))
 }
 
-/// Cosigned notes of the entries, and the newest two before them, which the first entries pin.
+/// Cosigned notes of the entries, and the newest before them, of which the first entries pin one.
 async fn trail(store: &Store, at: LogRef, pinned: &Pinned) -> Answer<Vec<Vec<u8>>> {
     const NEAR: u64 = 4096;
     let mut before = Vec::new();
@@ -403,11 +405,12 @@ async fn trail(store: &Store, at: LogRef, pinned: &Pinned) -> Answer<Vec<Vec<u8>
         before = store
             .trail_notes_by_size(at, pinned.first.saturating_sub(NEAR), last)
             .await?;
-        if before.len() < 2 {
+        if before.len() < 8 {
             before = store.trail_notes_by_size(at, 0, last).await?;
         }
     }
-    let skip = before.len().saturating_sub(2);
+    // Of the newest ones, because an entry pins the newest that an independent witness signed.
+    let skip = before.len().saturating_sub(8);
     let within = store
         .trail_notes_by_size(at, pinned.first, pinned.size)
         .await?;
@@ -417,4 +420,22 @@ async fn trail(store: &Store, at: LogRef, pinned: &Pinned) -> Answer<Vec<Vec<u8>
         .chain(within)
         .map(|kept| kept.note)
         .collect())
+}
+
+/// The timestamps over notes of the bundle.
+async fn timestamps(
+    store: &Store,
+    at: LogRef,
+    trail: &[Vec<u8>],
+) -> Answer<Vec<(Vec<u8>, Vec<u8>)>> {
+    let mut stamped = Vec::new();
+    for token in store.timestamps_by_size(at, 0, u64::MAX).await? {
+        let over = trail
+            .iter()
+            .find(|note| evidence::hash::sha256(note).0 == token.note);
+        if let Some(note) = over {
+            stamped.push((note.clone(), token.token));
+        }
+    }
+    Ok(stamped)
 }

@@ -8,6 +8,7 @@ use evidence::bundle::{Bundle, ReadAt};
 use evidence::key::VerifyingKey;
 use evidence::note::{SignatureKind, Vkey};
 use evidence::policy::Policy;
+use evidence::timestamp::Roots;
 use evidence::verification::Trust;
 use quantification::methodology::{self, Methodology};
 use quantification::period::{Period, date};
@@ -72,6 +73,16 @@ impl Inputs {
             .iter()
             .map(|text| approver(text))
             .collect::<Result<_, _>>()?;
+        let timestamp_roots = args
+            .timestamp_roots
+            .as_deref()
+            .map(|path| {
+                let pem = std::fs::read(path)
+                    .with_context(|| format!("cannot read --timestamp-roots {}", path.display()))?;
+                Roots::from_pem(&pem)
+                    .with_context(|| format!("--timestamp-roots {}", path.display()))
+            })
+            .transpose()?;
         let trust = Trust {
             policy,
             collector,
@@ -80,6 +91,7 @@ impl Inputs {
             tolerance_ms: i64::from(args.tolerance_s) * 1000,
             max_delay_s: u64::from(args.max_delay_h) * 3600,
             approvers,
+            timestamp_roots,
         };
         let seen = state.map(|state| {
             let of = |anchor: &Vkey| Ok((anchor.name().to_owned(), state.seen(anchor)?));

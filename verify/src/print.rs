@@ -376,6 +376,40 @@ fn time_lines(out: &mut Lines, time: &TimeVerdict) {
         .map(|(name, ticks)| format!("{} {name}", percent(ticks, all)))
         .collect();
     out.line("", &classes.join(", "));
+    timestamp_lines(out, time, all);
+}
+
+/// What timestamps add: a time by a body that knows nothing of logs, and no word about other histories.
+fn timestamp_lines(out: &mut Lines, time: &TimeVerdict, all: u64) {
+    let (present, verified) = (number(time.timestamps), number(time.timestamps_verified));
+    if time.timestamps == 0 {
+        return;
+    }
+    if !time.timestamps_checked {
+        out.line(
+            "timestamps",
+            &format!("{present} present, NOT checked: give --timestamp-roots, or use openssl as the bundle's README.txt says"),
+        );
+        return;
+    }
+    out.line(
+        "timestamps",
+        &format!(
+            "{verified} of {present} verified under your roots; they cover {} of the ticks in time",
+            percent(time.stamped, all)
+        ),
+    );
+    if let Some(why) = &time.timestamp_error {
+        out.line("", &format!("not verified: {why}"));
+    }
+}
+
+/// Whether verified timestamps cover every measured tick of every log.
+fn all_stamped(verdict: &Verdict) -> bool {
+    verdict.logs.iter().all(|log| {
+        let measured: u64 = log.time.classes.iter().sum();
+        log.time.stamped == measured
+    })
 }
 
 /// Where the class is below the best one reached, range by range.
@@ -447,6 +481,9 @@ fn conclusion(out: &mut Lines, verdict: &Verdict) {
     let class = match verdict.class {
         _ if data_fails => None,
         Some(2) => Some("class 2 (independent witness, software key)"),
+        Some(1) if all_stamped(verdict) => Some(
+            "class 1 with a timestamp authority (witnessed by the collector and stamped, software key; nobody independent says that there is no second history)",
+        ),
         Some(1) => Some(
             "class 1 (witnessed by the collector, software key; nobody independent, or too late)",
         ),

@@ -251,6 +251,16 @@ pub struct TimeVerdict {
     pub pins_unknown: u64,
     /// Entries outside their bracket.
     pub outside: u64,
+    /// Timestamps (RFC 3161) over trail notes.
+    pub timestamps: u64,
+    /// Those of an authority under the verifier's own roots.
+    pub timestamps_verified: u64,
+    /// Whether the verifier gave roots, so that they were looked into.
+    pub timestamps_checked: bool,
+    /// Why the first of the others was not verified.
+    pub timestamp_error: Option<String>,
+    /// Ticks that a verified timestamp covers within the largest delay.
+    pub stamped: u64,
 }
 
 /// A control entry in words.
@@ -441,6 +451,11 @@ impl LogVerdict {
                 pins_trusted: time.pins_trusted,
                 pins_unknown: time.pins_unknown,
                 outside: time.outside,
+                timestamps: time.timestamps,
+                timestamps_verified: time.timestamps_verified,
+                timestamps_checked: time.timestamps_checked,
+                timestamp_error: time.timestamp_error.clone(),
+                stamped: time.stamped,
             },
             class_runs: time
                 .runs

@@ -130,6 +130,8 @@ pub struct BundleLog {
     pub blobs: Vec<(Hash, FileSpan)>,
     /// Cosigned notes, ascending by size.
     pub trail: Vec<Trail>,
+    /// Timestamps over them, in their order.
+    pub timestamps: Vec<Timestamp>,
     /// The entries.
     pub entries: FileSpan,
     /// The payloads.
@@ -156,6 +158,15 @@ pub struct Trail {
     pub note: FileSpan,
 }
 
+/// A timestamp's file.
+#[derive(Debug, Clone)]
+pub struct Timestamp {
+    /// Which of [`BundleLog::trail`] it is over, by its file name.
+    pub trail: usize,
+    /// The authority's answer.
+    pub answer: FileSpan,
+}
+
 /// The place of a file in the order; ascending order is the order in the archive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Place {
@@ -178,6 +189,7 @@ enum LogFile {
     Control(u64, bool),
     Blob(Hash),
     Trail(u64, u64),
+    Time(u64, u64),
     Entries,
     Payload,
 }
@@ -235,6 +247,10 @@ fn log_file(file: &str) -> Option<LogFile> {
         Some(("trail", name)) => {
             let (size, number) = name.split_once('-')?;
             LogFile::Trail(parse_decimal(size)?, parse_decimal(number)?)
+        }
+        Some(("time", name)) => {
+            let (size, number) = name.strip_suffix(".tsr")?.split_once('-')?;
+            LogFile::Time(parse_decimal(size)?, parse_decimal(number)?)
         }
         _ => return None,
     })
@@ -434,6 +450,7 @@ fn assemble_log(id: Hash, files: Vec<(LogFile, FileSpan)>) -> Result<BundleLog, 
         blobs.push((hash, span));
     }
     let mut trail: Vec<Trail> = Vec::new();
+    let mut names = Vec::new();
     let mut expected = (None, 0);
     while let Some((LogFile::Trail(size, number), note)) =
         files.next_if(|(file, _)| matches!(file, LogFile::Trail(..)))
@@ -446,7 +463,16 @@ fn assemble_log(id: Hash, files: Vec<(LogFile, FileSpan)>) -> Result<BundleLog, 
         if number != expected.1 {
             return Err(missing(&format!("trail/{size}-{}", expected.1)));
         }
+        names.push((size, number));
         trail.push(Trail { size, note });
+    }
+    let mut timestamps = Vec::new();
+    while let Some((LogFile::Time(size, number), answer)) =
+        files.next_if(|(file, _)| matches!(file, LogFile::Time(..)))
+    {
+        let of = names.binary_search(&(size, number));
+        let trail = of.map_err(|_e| missing(&format!("trail/{size}-{number}")))?;
+        timestamps.push(Timestamp { trail, answer });
     }
     let mut last = |wanted: LogFile, name: &str| {
         files
@@ -465,6 +491,7 @@ fn assemble_log(id: Hash, files: Vec<(LogFile, FileSpan)>) -> Result<BundleLog, 
         controls,
         blobs,
         trail,
+        timestamps,
         entries,
         payload,
     })

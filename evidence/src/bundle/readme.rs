@@ -29,6 +29,7 @@ What is inside, for each log (a log is everything one gateway sealed):
                  tlog-proof that leads to R
   blobs/         configurations too long for their entry
   trail/         checkpoints of the same log as witnesses saw them, with their times
+  time/          timestamps (RFC 3161) over files of trail/, of the same name; may be absent
   entries.bin    the entries: 2 bytes of length (big-endian), then that many bytes of COSE_Sign1
   payload.bin    the readings: one column chunk per point and entry, in the order of the entries
 
@@ -54,4 +55,8 @@ With ordinary tools, in an empty folder; KEY is the log's verification key from 
 
 The number printed by sha256sum is the folder's name, and openssl says `Signature Verified
 Successfully`: the log with this key stated the size and root in `text`.
+
+A timestamp, in the same folder, with ROOTS the certificates of an authority that you trust:
+
+openssl ts -verify -in time/NAME.tsr -data trail/NAME -CAfile ROOTS
 "#;

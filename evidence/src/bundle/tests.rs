@@ -30,6 +30,11 @@ fn parts(name: &str) -> LogParts {
         entries_bytes: 2 + 5 + 2 + 600,
         payload_bytes: 512,
         disclosure: Disclosure::All,
+        timestamps: vec![
+            (note(3), b"a timestamp".to_vec()),
+            (note(3), b"a second one over the same note".to_vec()),
+            (note(9), b"one over a note that is not there".to_vec()),
+        ],
         origin,
     }
 }

@@ -38,6 +38,9 @@ pub struct LogParts {
     pub controls: Vec<ControlPart>,
     /// The bytes of trail notes, in any order; equal ones are written once.
     pub trail: Vec<Vec<u8>>,
+    /// Timestamps: the note of `trail` that each is over, and the authority's answer. Of several over
+    /// one note the first is written; those over other notes are left out.
+    pub timestamps: Vec<(Vec<u8>, Vec<u8>)>,
     /// The length of `entries.bin`.
     pub entries_bytes: u64,
     /// The length of `payload.bin`.
@@ -215,7 +218,7 @@ impl<W: Write> BundleWriter<W> {
         for (hash, body) in blobs {
             self.file(&format!("{folder}/blobs/{hash}"), body)?;
         }
-        self.trail(&folder, &parts.trail)?;
+        self.trail(&folder, &parts.trail, &parts.timestamps)?;
         self.header(&format!("{folder}/entries.bin"), parts.entries_bytes)?;
         self.open = Open::Entries {
             left: parts.entries_bytes,
@@ -249,7 +252,7 @@ impl<W: Write> BundleWriter<W> {
         for (hash, body) in bodies {
             self.file(&format!("project/blobs/{hash}"), body)?;
         }
-        self.trail("project", &parts.trail)?;
+        self.trail("project", &parts.trail, &[])?;
         let mut entries = Vec::new();
         for entry in &parts.entries {
             let length = u16::try_from(entry.len())
@@ -428,8 +431,13 @@ impl<W: Write> BundleWriter<W> {
         Ok(())
     }
 
-    /// Writes trail notes, ascending by size, each once.
-    fn trail(&mut self, folder: &str, notes: &[Vec<u8>]) -> Result<(), BundleError> {
+    /// Writes trail notes, ascending by size, each once, and behind them the timestamps over them.
+    fn trail(
+        &mut self,
+        folder: &str,
+        notes: &[Vec<u8>],
+        timestamps: &[(Vec<u8>, Vec<u8>)],
+    ) -> Result<(), BundleError> {
         let unreadable = |error: &dyn std::fmt::Display| {
             BundleError::Writer(format!("a note in {folder} cannot be read: {error}"))
         };
@@ -446,10 +454,17 @@ impl<W: Write> BundleWriter<W> {
         trail.sort_unstable();
         trail.dedup();
         let (mut size, mut number) = (None, 0_u32);
+        let mut stamps = Vec::new();
         for (of, note) in trail {
             number = if size == Some(of) { number + 1 } else { 0 };
             size = Some(of);
-            self.file(&format!("{folder}/trail/{of}-{number}"), note)?;
+            let name = format!("{of}-{number}");
+            self.file(&format!("{folder}/trail/{name}"), note)?;
+            let stamped = timestamps.iter().find(|(over, _)| over == note);
+            stamps.extend(stamped.map(|(_, answer)| (name, answer)));
+        }
+        for (name, answer) in stamps {
+            self.file(&format!("{folder}/time/{name}.tsr"), answer)?;
         }
         Ok(())
     }

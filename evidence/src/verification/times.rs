@@ -13,6 +13,7 @@ use crate::entry::{Freshness, FreshnessKind};
 use crate::hash::{Hash, sha256};
 use crate::note::{Note, Vkey};
 use crate::policy::{Met, Policy};
+use crate::timestamp::{Roots, Token};
 
 /// The widths, in seconds, by which brackets are counted: 5 and 70 minutes, a day, a week.
 pub const WIDTHS_S: [u64; 4] = [300, 4_200, 86_400, 604_800];
@@ -49,6 +50,16 @@ pub struct TimeFacts {
     pub pins_unknown: u64,
     /// Entries that claim a time outside their bracket.
     pub outside: u64,
+    /// Timestamps over trail notes.
+    pub timestamps: u64,
+    /// Those that an authority of the verifier's own roots made.
+    pub timestamps_verified: u64,
+    /// Whether the verifier gave roots, so that they were looked into.
+    pub timestamps_checked: bool,
+    /// Why the first of the others is not among them.
+    pub timestamp_error: Option<String>,
+    /// Measured ticks that a verified timestamp covers within the largest delay.
+    pub stamped: u64,
 }
 
 /// Entries one behind the other whose measured ticks have the same assurance class.
@@ -87,6 +98,8 @@ pub(super) struct Times {
     /// Sizes and roots that the log signed, ascending, one per size.
     pub(super) roots: Vec<(u64, Hash)>,
     pins: HashMap<Hash, u64>,
+    /// Sizes of stamped trees, ascending, each with the earliest time of it and all larger ones.
+    stamps: Vec<(u64, u64)>,
     pub(super) cosigned: Vec<(String, u64)>,
     pub(super) quorum_met: u64,
     newest_pin: Option<u64>,
@@ -188,6 +201,8 @@ impl Times {
             quorum_met += u64::from(met);
             notes.push(note);
         }
+        let mut facts = TimeFacts::default();
+        let stamps = stamps(source, files, &notes, trust, &mut facts)?;
         // The final note is usually the last trail note too; its times are taken once.
         if !notes.iter().any(|note| note.hash == last.hash) {
             notes.push(last);
@@ -235,8 +250,9 @@ impl Times {
             pins,
             cosigned,
             quorum_met,
+            stamps,
             newest_pin: None,
-            facts: TimeFacts::default(),
+            facts,
             first_outside: None,
         };
         Ok((times, checkpoint))
@@ -334,6 +350,12 @@ impl Times {
         if let Some(count) = facts.classes.get_mut(class) {
             *count += measured;
         }
+        let stamp = self.stamps.partition_point(|(size, _)| *size <= index);
+        if let Some((_, time)) = self.stamps.get(stamp)
+            && *time <= claimed_s.saturating_add(trust.max_delay_s)
+        {
+            facts.stamped += measured;
+        }
         if measured > 0 {
             note_run(&mut facts.runs, class, index, end_ms);
         }
@@ -384,6 +406,64 @@ fn trail_note(
         )));
     }
     Ok((note, met))
+}
+
+/// Reads the timestamps. A verified one over a note says that the note's tree existed at its time; that
+/// the tree is this log's is proven where the note's root is reproduced.
+fn stamps(
+    source: &dyn ReadAt,
+    files: &BundleLog,
+    notes: &[Read],
+    trust: &Trust,
+    facts: &mut TimeFacts,
+) -> Result<Vec<(u64, u64)>, Failure> {
+    let limit = u64::try_from(Token::MAX_BYTES).unwrap_or(u64::MAX);
+    facts.timestamps_checked = trust.timestamp_roots.is_some();
+    let mut stamps: Vec<(u64, u64)> = Vec::new();
+    for file in &files.timestamps {
+        let bytes = file.answer.read(source, limit).map_err(Failure::new)?;
+        let Some(note) = notes.get(file.trail) else {
+            continue;
+        };
+        if !bytes
+            .windows(32)
+            .any(|window| window == note.hash.as_bytes())
+        {
+            let text = "the timestamp is not over the trail note of its name".to_owned();
+            let failure = Failure::new(Problem::Trail(text));
+            return Err(failure.at(&file.answer.path, file.answer.offset));
+        }
+        facts.timestamps += 1;
+        let Some(roots) = &trust.timestamp_roots else {
+            continue;
+        };
+        match verified(&bytes, note.hash, roots) {
+            Ok(time_s) => {
+                facts.timestamps_verified += 1;
+                stamps.push((note.size, time_s));
+            }
+            Err(why) => {
+                facts.timestamp_error.get_or_insert(why);
+            }
+        }
+    }
+    stamps.sort_unstable();
+    let mut earliest = u64::MAX;
+    for (_size, time) in stamps.iter_mut().rev() {
+        earliest = earliest.min(*time);
+        *time = earliest;
+    }
+    Ok(stamps)
+}
+
+/// The time of a timestamp over this hash that an authority under these roots made.
+fn verified(answer: &[u8], hash: Hash, roots: &Roots) -> Result<u64, String> {
+    let token = Token::parse(answer).map_err(|error| error.to_string())?;
+    if token.imprint != hash {
+        return Err("the timestamp is over something else".to_owned());
+    }
+    token.verify(roots).map_err(|error| error.to_string())?;
+    Ok(token.time_s)
 }
 
 /// For every size, what the notes of that size and larger ones say together.

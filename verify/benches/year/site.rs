@@ -227,6 +227,7 @@ pub(crate) fn write(dir: &Path, days: u32) -> Made {
     policy.push_str("group all all W0 W1\nquorum all\n");
     text(&dir.join("ours.policy"), &policy);
     let parts = LogParts {
+        timestamps: Vec::new(),
         origin: log.origin,
         checkpoint,
         start: CompactRange::new(),

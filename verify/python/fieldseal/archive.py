@@ -8,7 +8,7 @@ from .notes import decimal
 class Tar:
     """The archive, B1: a list of (path, offset, size) in order."""
 
-    ORDER = ["origin", "checkpoint", "range-start", "disclosure", "control", "blobs", "trail", "entries.bin", "payload.bin"]
+    ORDER = ["origin", "checkpoint", "range-start", "disclosure", "control", "blobs", "trail", "time", "entries.bin", "payload.bin"]
 
     def __init__(self, path):
         self.file = open(path, "rb")
@@ -61,6 +61,9 @@ class Tar:
             if int(number) != trail.get(size, 0):
                 raise Failure("V01", "a trail note is missing", exit_code=MISSING)
             trail[size] = int(number) + 1
+        for name in self.under(log, "time/"):
+            if f"logs/{log}/trail/{name.split('/')[1].removesuffix('.tsr')}" not in self.files:
+                raise Failure("V01", "the trail note of a timestamp is missing", exit_code=MISSING)
 
     def under(self, log, folder):
         start = log if log.endswith("/") else f"logs/{log}/"
@@ -103,7 +106,7 @@ class Tar:
             known = len(parts) == 2 and len(parts[1]) == 64 and not set(parts[1]) - set("0123456789abcdef")
             return (5, parts[1]) if known else None
         if parts[0] == "project":
-            rest = self.log_file(parts[1:]) if parts[1:2] not in (["range-start"], ["disclosure"], ["control"], ["payload.bin"]) else None
+            rest = self.log_file(parts[1:]) if parts[1:2] not in (["range-start"], ["disclosure"], ["control"], ["time"], ["payload.bin"]) else None
             return rest and (4, *rest)
         if parts[0] != "logs" or len(parts) < 3 or len(parts[1]) != 64 or set(parts[1]) - set("0123456789abcdef"):
             return None
@@ -113,7 +116,7 @@ class Tar:
     def log_file(self, parts):
         """The place of a file among those of one log."""
         kind, rest = parts[0], parts[1:]
-        if kind not in self.ORDER or len(rest) != (kind in ("control", "blobs", "trail")):
+        if kind not in self.ORDER or len(rest) != (kind in ("control", "blobs", "trail", "time")):
             return None
         own = ()
         if kind == "control":
@@ -121,8 +124,10 @@ class Tar:
             if decimal(index) is None or suffix not in ("entry", "proof"):
                 return None
             own = (int(index), suffix)
-        elif kind == "trail":
-            size, _, number = rest[0].partition("-")
+        elif kind in ("trail", "time"):
+            if kind == "time" and not rest[0].endswith(".tsr"):
+                return None
+            size, _, number = rest[0].removesuffix(".tsr" if kind == "time" else "").partition("-")
             if decimal(size) is None or decimal(number) is None:
                 return None
             own = (int(size), int(number))

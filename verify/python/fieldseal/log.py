@@ -74,6 +74,9 @@ class Log:
             self.quorum_met += policy.met(found)[0]
             notes.append((note, found, sha256(data)))
             hashes.add(sha256(data))
+        for name in self.tar.under(self.folder, "time/"):
+            over = contents("trail/" + name.split("/")[1].removesuffix(".tsr"), 65_536)
+            need(sha256(over) in contents(name, 65_536), "V07", "a timestamp is not over the trail note of its name")
         if sha256(self.note) not in hashes:
             notes.append((final, times, sha256(self.note)))
             self.quorum_met += 1

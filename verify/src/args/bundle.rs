@@ -67,6 +67,10 @@ pub struct BundleArgs {
     /// does not exist; written only for logs that were proven.
     #[arg(long, value_name = "FILE")]
     pub state: Option<PathBuf>,
+    /// Root certificates (PEM) of the timestamp authorities you trust. Without them timestamps in the
+    /// bundle are counted and prove nothing.
+    #[arg(long, value_name = "FILE")]
+    pub timestamp_roots: Option<PathBuf>,
     /// Print the verdict as JSON.
     #[arg(long)]
     pub json: bool,

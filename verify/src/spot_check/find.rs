@@ -96,6 +96,7 @@ pub(super) fn find(
         tolerance_ms: 300_000,
         max_delay_s: 86_400,
         approvers: Vec::new(),
+        timestamp_roots: None,
     };
     let mut logs = Vec::new();
     for files in &bundle.logs {

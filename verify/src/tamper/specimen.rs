@@ -53,6 +53,7 @@ pub fn specimen() -> anyhow::Result<Specimen> {
         tolerance_ms: 300_000,
         max_delay_s: 86_400,
         approvers: vec![key(92).public()],
+        timestamp_roots: None,
     };
     Ok(Specimen {
         good: Good::new(BUNDLE, keys).context("the specimen is no bundle of its keys")?,

@@ -14,5 +14,6 @@ mod remembered;
 mod spot;
 mod support;
 mod tampered;
+mod timestamped;
 mod two_gateways;
 mod witness;

@@ -260,6 +260,7 @@ fn spec_log(gateway: &Gateway, first: u64, checkpoint: &[u8]) -> SpecLog {
             .map(|(_, row)| row.payload.clone())
             .collect(),
         parts: LogParts {
+            timestamps: Vec::new(),
             origin: gateway.origin.clone(),
             checkpoint: checkpoint.to_vec(),
             start: gateway.range(first),
