@@ -83,7 +83,25 @@ pub async fn read_through(
             .into_iter()
             .map(|reader| read_device(reader, config, &table, wait)),
     );
-    let (polled, messages) = join(polled, read_messages(config, &table, wait)).await;
+    let (mut polled, messages) = join(polled, read_messages(config, &table, wait)).await;
+    let backed_off = Quality::BACKED_OFF.to_string();
+    for rows in &mut polled {
+        // Identity and settings are asked for first. Where that failed nothing else was asked, and
+        // that it was not is no reason.
+        let device = rows.first().map(|(_, row)| row.device.clone());
+        let gate = gates
+            .iter()
+            .find(|gate| Some(gate.device()) == device.as_deref());
+        if let Some(trouble) = gate.and_then(|gate| gate.trouble())
+            && rows
+                .iter()
+                .all(|(_, row)| row.quality.starts_with(&backed_off))
+        {
+            for (_, row) in rows {
+                row.quality.clone_from(&trouble);
+            }
+        }
+    }
     let mut rows: BTreeMap<u16, Row> = polled.into_iter().flatten().collect();
     rows.extend(messages?);
     Ok(rows.into_values().collect())

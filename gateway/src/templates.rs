@@ -72,9 +72,42 @@ pub fn find(name: &str) -> Option<Template> {
     Template::parse(&format!("{name}.toml"), text).ok()
 }
 
-/// The name that a typing mistake most likely meant.
+/// The names that were most likely meant: by a typing mistake, or by who knows the type but not the
+/// maker (`SDM630`).
 #[must_use]
-pub fn meant(written: &str) -> Option<&'static str> {
+pub fn meant(written: &str) -> Vec<&'static str> {
+    let plain = |text: &str| -> String {
+        let letters = text.chars().filter(char::is_ascii_alphanumeric);
+        letters.collect::<String>().to_lowercase()
+    };
+    let part = plain(written);
+    if part.len() >= 3 {
+        let holding: Vec<&'static str> =
+            names().filter(|name| plain(name).contains(&part)).collect();
+        if !holding.is_empty() {
+            return holding;
+        }
+    }
     let known: Vec<&'static str> = names().collect();
     crate::config::did_you_mean(written, &known)
+        .into_iter()
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::meant;
+
+    #[test]
+    fn who_knows_the_type_only_is_told_the_name() {
+        assert_eq!(meant("SDM630"), ["eastron-sdm630"]);
+        assert_eq!(meant("sdm-630"), ["eastron-sdm630"]);
+        assert_eq!(meant("promass"), ["endress-hauser-promass-83"]);
+        assert_eq!(
+            meant("eastron"),
+            ["eastron-sdm120", "eastron-sdm230", "eastron-sdm630"]
+        );
+        assert_eq!(meant("eastorn-sdm630"), ["eastron-sdm630"]);
+        assert!(meant("x").is_empty() && meant("toaster").is_empty());
+    }
 }

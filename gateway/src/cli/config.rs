@@ -155,8 +155,9 @@ fn find(name: &str) -> Result<Template, Failure> {
     }
     templates::find(name).ok_or_else(|| {
         let mut text = format!("there is no template `{name}`; `config template` lists them");
-        if let Some(meant) = templates::meant(name) {
-            text.push_str(&format!("; did you mean `{meant}`?"));
+        let meant = templates::meant(name);
+        if !meant.is_empty() {
+            text.push_str(&format!("; did you mean `{}`?", meant.join("` or `")));
         }
         Failure::usage(text)
     })

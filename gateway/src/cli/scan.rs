@@ -199,7 +199,8 @@ fn told(report: &Report) -> String {
     }
     let (asked, count) = (report.asked, report.found.len());
     let plural = if count == 1 { "unit" } else { "units" };
-    let _infallible = writeln!(text, "{count} {plural} found with {asked} questions.");
+    let questions = if asked == 1 { "question" } else { "questions" };
+    let _infallible = writeln!(text, "{count} {plural} found with {asked} {questions}.");
     text
 }
 

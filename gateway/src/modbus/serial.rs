@@ -66,7 +66,8 @@ fn explain(port: &SerialPort, error: &io::Error, names: &SerialNames) -> String 
     }
     if error.kind() == io::ErrorKind::PermissionDenied {
         return format!(
-            "{path}: permission denied; put the gateway's user into the group `dialout` (`usermod -aG dialout USER`) and start it again"
+            "{path}: permission denied; run it with sudo, or put the user that runs it into the group `dialout` \
+             (`sudo usermod -aG dialout USER`, which holds from the next login on)"
         );
     }
     if !port.path.exists() {

@@ -268,6 +268,12 @@ impl Gate {
         })
     }
 
+    /// Why identity and settings could not be read when they were last asked for.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        self.with(|inner| inner.trouble.clone())
+    }
+
     /// Why values are flagged and what to do about it, in words; empty when nothing waits.
     #[must_use]
     pub fn waiting(&self) -> Vec<String> {
