@@ -32,9 +32,7 @@ pub(super) fn parts(lines: &[String]) -> Vec<String> {
         return vec![String::from("rules of the edge: none any more")];
     }
     let mut parts: Vec<String> = Vec::new();
-    for line in lines {
-        // A single line longer than all is cut: what is cut off is in the configuration file only.
-        let line = line.get(..line.floor_char_boundary(MOST)).unwrap_or(line);
+    for line in lines.iter().flat_map(|line| pieces(line)) {
         match parts.last_mut() {
             Some(part) if part.len() + line.len() < MOST => {
                 part.push('\n');
@@ -48,6 +46,22 @@ pub(super) fn parts(lines: &[String]) -> Vec<String> {
         .zip(parts)
         .map(|(number, part)| format!("rules of the edge, part {number} of {count}:\n{part}"))
         .collect()
+}
+
+/// A line in pieces that fit a text each: a device may have more rules than one annotation holds.
+fn pieces(line: &str) -> Vec<&str> {
+    let mut pieces = Vec::new();
+    let mut rest = line;
+    while rest.len() > MOST {
+        let (piece, after) = rest.split_at(rest.floor_char_boundary(MOST));
+        // Between two registers where that is possible.
+        let end = piece.rfind("; ").map_or(piece.len(), |place| place + 2);
+        let (piece, _) = piece.split_at(end);
+        pieces.push(piece);
+        rest = rest.get(end..).unwrap_or(after);
+    }
+    pieces.push(rest);
+    pieces
 }
 
 fn watched(watch: &DeviceWatch) -> String {
@@ -115,5 +129,22 @@ mod tests {
             );
         }
         assert_eq!(super::parts(&[]).len(), 1);
+    }
+
+    #[test]
+    fn a_device_with_more_rules_than_one_text_holds_is_told_whole() {
+        let rules: Vec<String> = (0..150)
+            .map(|n| format!("setting débit_{n} holding {n} u16 ABCD"))
+            .collect();
+        let line = format!("m1: {}", rules.join("; "));
+        for line in [line, "é".repeat(10_000)] {
+            let parts = parts(std::slice::from_ref(&line));
+            assert!(parts.len() > 1 && parts.iter().all(|part| part.len() < 4_000));
+            let told: String = parts
+                .iter()
+                .filter_map(|part| part.split_once('\n').map(|(_, rest)| rest))
+                .collect();
+            assert_eq!(told.replace('\n', ""), line);
+        }
     }
 }
