@@ -46,7 +46,8 @@ enum Process {
 pub(crate) async fn compare() -> anyhow::Result<String> {
     let directory = tempfile::tempdir()?;
     let folder = |name: &str| -> anyhow::Result<PathBuf> {
-        let path = directory.path().join(name);
+        // collectd takes a space in a path for the end of it.
+        let path = directory.path().join(name.replace(' ', "-"));
         std::fs::create_dir_all(&path)?;
         Ok(path)
     };
