@@ -118,7 +118,7 @@ impl<'a> LogVerifier<'a> {
         let (times, checkpoint) = Times::read(
             source,
             &files.checkpoint,
-            &files.trail,
+            (files.trail.as_slice(), files.timestamps.as_slice()),
             &note,
             anchor,
             trust,

@@ -107,7 +107,7 @@ fn verify(
     let (mut times, checkpoint) = Times::read(
         source,
         &files.checkpoint,
-        &files.trail,
+        (files.trail.as_slice(), [].as_slice()),
         &note,
         anchor,
         trust,

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 
 use super::{Failure, Problem, Trust};
-use crate::bundle::{FileSpan, ReadAt, Trail};
+use crate::bundle::{FileSpan, ReadAt, Timestamp, Trail};
 use crate::checkpoint::Checkpoint;
 use crate::entry::{Freshness, FreshnessKind};
 use crate::hash::{Hash, sha256};
@@ -153,7 +153,7 @@ impl Times {
     pub(super) fn read(
         source: &dyn ReadAt,
         checkpoint: &FileSpan,
-        trail: &[Trail],
+        (trail, timestamps): (&[Trail], &[Timestamp]),
         final_note: &[u8],
         anchor: &Vkey,
         trust: &Trust,
@@ -202,7 +202,7 @@ impl Times {
             notes.push(note);
         }
         let mut facts = TimeFacts::default();
-        let stamps = stamps(source, files, &notes, trust, &mut facts)?;
+        let stamps = stamps(source, timestamps, &notes, trust, &mut facts)?;
         // The final note is usually the last trail note too; its times are taken once.
         if !notes.iter().any(|note| note.hash == last.hash) {
             notes.push(last);
@@ -412,7 +412,7 @@ fn trail_note(
 /// the tree is this log's is proven where the note's root is reproduced.
 fn stamps(
     source: &dyn ReadAt,
-    files: &BundleLog,
+    files: &[Timestamp],
     notes: &[Read],
     trust: &Trust,
     facts: &mut TimeFacts,
@@ -420,7 +420,7 @@ fn stamps(
     let limit = u64::try_from(Token::MAX_BYTES).unwrap_or(u64::MAX);
     facts.timestamps_checked = trust.timestamp_roots.is_some();
     let mut stamps: Vec<(u64, u64)> = Vec::new();
-    for file in &files.timestamps {
+    for file in files {
         let bytes = file.answer.read(source, limit).map_err(Failure::new)?;
         let Some(note) = notes.get(file.trail) else {
             continue;
