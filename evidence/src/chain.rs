@@ -281,6 +281,12 @@ impl Chain {
         self.key_since
     }
 
+    /// Whether an entry key of this id was replaced before: only such a key can be revoked.
+    #[must_use]
+    pub fn is_retired(&self, key_id: [u8; 8]) -> bool {
+        self.retired_keys.contains(&key_id)
+    }
+
     /// The configuration in force.
     #[must_use]
     pub const fn config(&self) -> Option<&Arc<ConfigInForce>> {

@@ -7,6 +7,7 @@ use crate::key::VerifyingKey;
 use crate::measurement::MeasurementConfig;
 use crate::project::{self, Record};
 use crate::rejection::Rejection;
+use crate::statement::{Approval, Revocation, Signed, Statement};
 
 mod device;
 
@@ -20,7 +21,7 @@ pub mod kind {
     pub const CONFIG: u64 = 2;
     /// The next entry key.
     pub const KEY_ADD: u64 = 3;
-    /// A replaced entry key is declared compromised.
+    /// An authority's word that a replaced entry key was stolen.
     pub const KEY_REVOKE: u64 = 4;
     /// Another version of the gateway's program runs from here on.
     pub const SOFTWARE: u64 = 5;
@@ -51,10 +52,16 @@ pub enum Control {
     KeyAdd(VerifyingKey),
     /// Kind 4.
     KeyRevoke {
+        /// The authority that says so.
+        key: VerifyingKey,
+        /// When the key was stolen at the earliest, unix seconds.
+        since_s: u64,
         /// The id of a key that was replaced before.
         key_id: [u8; 8],
         /// Why.
         reason: String,
+        /// The authority's signature over [`crate::statement::Revocation::message`].
+        signature: [u8; 64],
     },
     /// Kind 5.
     Software {
@@ -71,6 +78,8 @@ pub enum Control {
         to: u64,
         /// What it says.
         text: String,
+        /// Who says it; none when the gateway itself does.
+        person: Option<String>,
     },
     /// Kind 9.
     Clock(ClockEvent),
@@ -162,12 +171,43 @@ pub struct Placed {
 /// The bytes an approver signs.
 #[must_use]
 pub fn approval_message(origin: &Origin, index: u64, leaf: &Hash) -> Vec<u8> {
-    format!(
-        "fieldseal/approve/v1\n{}\n{index}\n{}\n",
-        origin.as_str(),
-        leaf.to_base64()
-    )
-    .into_bytes()
+    let approval = Approval {
+        origin: origin.clone(),
+        index,
+        leaf: *leaf,
+    };
+    approval.message().into_bytes()
+}
+
+impl From<Signed> for Control {
+    /// The control entry that seals an authority's statement.
+    fn from(signed: Signed) -> Self {
+        let Signed {
+            statement,
+            key,
+            signature,
+        } = signed;
+        match statement {
+            Statement::Approval(Approval { index, leaf, .. }) => Self::Approval {
+                index,
+                leaf,
+                key,
+                signature,
+            },
+            Statement::Revocation(Revocation {
+                key_id,
+                since_s,
+                reason,
+                ..
+            }) => Self::KeyRevoke {
+                key,
+                since_s,
+                key_id,
+                reason,
+                signature,
+            },
+        }
+    }
 }
 
 /// The longest text in a control body.
@@ -223,12 +263,24 @@ impl Control {
             Self::KeyAdd(key) => {
                 w.map(1).text("key").byte_string(key.bytes());
             }
-            Self::KeyRevoke { key_id, reason } => {
-                w.map(2)
-                    .text("key_id")
+            Self::KeyRevoke {
+                key,
+                since_s,
+                key_id,
+                reason,
+                signature,
+            } => {
+                w.map(5)
+                    .text("key")
+                    .byte_string(key.bytes())
+                    .text("since")
+                    .uint(*since_s);
+                w.text("key_id")
                     .byte_string(key_id)
                     .text("reason")
-                    .text(reason);
+                    .text(reason)
+                    .text("signature")
+                    .byte_string(signature);
             }
             Self::Software { version, binary } => {
                 w.map(2)
@@ -237,14 +289,22 @@ impl Control {
                     .text("version")
                     .text(version);
             }
-            Self::Annotation { from, to, text } => {
-                w.map(3)
+            Self::Annotation {
+                from,
+                to,
+                text,
+                person,
+            } => {
+                w.map(3 + usize::from(person.is_some()))
                     .text("to")
                     .uint(*to)
                     .text("from")
                     .uint(*from)
                     .text("text")
                     .text(text);
+                if let Some(person) = person {
+                    w.text("person").text(person);
+                }
             }
             Self::Clock(event) => event.write(&mut w),
             Self::Device(statement) => statement.write(&mut w),
@@ -368,6 +428,18 @@ impl Control {
                 entry_key: next_key()?,
             }),
             Raw::KeyAdd => Self::KeyAdd(next_key()?),
+            Raw::KeyRevoke {
+                since_s,
+                key_id,
+                reason,
+                signature,
+            } => Self::KeyRevoke {
+                key: next_key()?,
+                since_s,
+                key_id,
+                reason,
+                signature,
+            },
             Raw::Approval {
                 index,
                 leaf,
@@ -390,6 +462,12 @@ enum Raw {
         software: String,
     },
     KeyAdd,
+    KeyRevoke {
+        since_s: u64,
+        key_id: [u8; 8],
+        reason: String,
+        signature: [u8; 64],
+    },
     Approval {
         index: u64,
         leaf: Hash,
@@ -430,12 +508,20 @@ fn decode_fields(
             Raw::KeyAdd
         }
         kind::KEY_REVOKE => {
+            fields.required(r, "key")?;
+            keys.push(r.array_of()?);
+            fields.required(r, "since")?;
+            let since_s = r.uint()?;
             fields.required(r, "key_id")?;
             let key_id = r.array_of()?;
-            Raw::Other(Control::KeyRevoke {
+            let reason = text(r, &mut fields, "reason")?;
+            fields.required(r, "signature")?;
+            Raw::KeyRevoke {
+                since_s,
                 key_id,
-                reason: text(r, &mut fields, "reason")?,
-            })
+                reason,
+                signature: r.array_of()?,
+            }
         }
         kind::SOFTWARE => {
             fields.required(r, "binary")?;
@@ -450,10 +536,16 @@ fn decode_fields(
             let to = r.uint()?;
             fields.required(r, "from")?;
             let from = r.uint()?;
+            let remark = text(r, &mut fields, "text")?;
+            let person = fields
+                .optional(r, "person")
+                .then(|| r.text(MOST_TEXT).map(str::to_owned))
+                .transpose()?;
             Raw::Other(Control::Annotation {
                 from,
                 to,
-                text: text(r, &mut fields, "text")?,
+                text: remark,
+                person,
             })
         }
         kind::CLOCK => Raw::Other(Control::Clock(ClockEvent::read(r, &mut fields)?)),

@@ -37,6 +37,7 @@ pub mod quality;
 pub mod rejection;
 pub mod segment;
 pub mod spot;
+pub mod statement;
 pub mod tiles;
 pub mod timestamp;
 pub mod unit;

@@ -22,6 +22,7 @@
 //! | 10 nothing left over | [`crate::bundle::Bundle::read`], [`LogVerifier::finish`] |
 
 mod afterwards;
+mod authority;
 mod events;
 mod failure;
 mod open;
@@ -35,10 +36,12 @@ use crate::bundle::Disclosure;
 use crate::hash::Hash;
 use crate::key::VerifyingKey;
 use crate::policy::Policy;
+use crate::statement::Revocation;
 use crate::timestamp::Roots;
 
 pub use afterwards::Afterwards;
-pub use events::Event;
+pub use authority::{RevocationFacts, Unapproved};
+pub use events::{Event, changes};
 pub use failure::{Class, Failure, Problem};
 pub use open::LogVerifier;
 pub use partition::{GapFacts, StreamFacts};
@@ -63,10 +66,24 @@ pub struct Trust {
     pub tolerance_ms: i64,
     /// A tick is class 2 only when an independent witness vouched for it this soon, seconds.
     pub max_delay_s: u64,
-    /// Whose approvals of configurations count.
+    /// The authorities whose approvals and revocations count.
     pub approvers: Vec<VerifyingKey>,
     /// The timestamp authorities he trusts; without them timestamps are counted and not looked into.
     pub timestamp_roots: Option<Roots>,
+    /// What values under a configuration that none of them approved come to.
+    pub approvals: Approvals,
+    /// Revocations that the verifier brings himself, each with its signer; the signature was checked.
+    pub revocations: Vec<(Revocation, VerifyingKey)>,
+}
+
+/// What becomes of values that were sealed under a configuration nobody approved.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Approvals {
+    /// They are told.
+    #[default]
+    Reported,
+    /// They are a failure.
+    Required,
 }
 
 /// What the plan says of one log.
@@ -124,6 +141,12 @@ pub struct LogFacts {
     pub disclosure: Disclosure,
     /// What became of checkpoints seen before.
     pub remembered: Vec<Remembered>,
+    /// Configurations that values of the period were sealed under and no accepted authority approved.
+    pub unapproved: Vec<Unapproved>,
+    /// Every revocation that speaks of this log.
+    pub revocations: Vec<RevocationFacts>,
+    /// The first entry that is void because its key was stolen.
+    pub void_from: Option<u64>,
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use evidence::key::SigningKey;
 use evidence::measurement::{Device, MeasurementConfig, Point, PointKind, Source, Stream, Table};
 use evidence::quality::Quality;
 use evidence::segment::DecodedColumn;
+use evidence::statement::{Revocation, Signed, Statement};
 use evidence::value::Format;
 use evidence::{Rejection, aggregate};
 
@@ -293,16 +294,19 @@ fn after_a_key_was_added_only_the_new_key_signs() {
     ));
     let old_id = std::mem::replace(&mut log.key, next).public().key_id();
     log.data(FIRST_TICK, &[1]).unwrap();
-    log.control(Control::KeyRevoke {
-        key_id: old_id,
-        reason: "lost".into(),
-    })
-    .unwrap();
+    let revoked = |origin: &Origin, key_id| {
+        let statement = Statement::Revocation(Revocation {
+            origin: origin.clone(),
+            key_id,
+            since_s: 1_767_225_600,
+            reason: "lost".into(),
+        });
+        Control::from(Signed::sign(statement, &SigningKey::from_seed([11; 32])).unwrap())
+    };
+    let origin = log.chain.origin().clone();
+    log.control(revoked(&origin, old_id)).unwrap();
     let in_force = log.key.public().key_id();
-    let refused = log.control(Control::KeyRevoke {
-        key_id: in_force,
-        reason: "?".into(),
-    });
+    let refused = log.control(revoked(&origin, in_force));
     assert_eq!(refused.unwrap_err(), Rejection::Revocation);
 }
 

@@ -13,6 +13,8 @@ use crate::config::{ConfigError, GatewayConfig, Problem};
 use crate::notify::Notifier;
 use crate::run::run;
 
+mod annotate;
+mod authority;
 mod check;
 mod commission;
 mod config;
@@ -30,6 +32,8 @@ mod status;
 mod surroundings;
 mod verify;
 
+pub use annotate::AnnotateArgs;
+pub use authority::{ApprovalRequestArgs, StatementArgs};
 pub use check::CheckArgs;
 pub use commission::CommissionArgs;
 pub use config::{ConfigCommand, TemplateArgs};
@@ -111,6 +115,24 @@ pub enum Command {
     /// what they were, its values are still recorded but flagged, and `status` says what changed. Look at
     /// the device, then confirm; the confirmation is sealed with the name. Works while the gateway runs.
     Confirm(ConfirmArgs),
+    /// Seals a remark or correction about earlier entries, with the name of who makes it.
+    ///
+    /// Nothing is ever edited: who reads the log later reads the remark beside what it speaks of. Works
+    /// while the gateway runs.
+    Annotate(AnnotateArgs),
+    /// Writes every control entry into a file, for an authority that is to approve a configuration.
+    ///
+    /// Carry the file to the authority's desk: `fieldseal-verify approve show FILE` says in words what
+    /// each configuration changed, `approve sign` makes the approval.
+    ApprovalRequest(ApprovalRequestArgs),
+    /// Seals an authority's approval of a configuration, whenever it arrives.
+    Approve(StatementArgs),
+    /// Seals an authority's word that an entry key of this log was stolen, and changes the key if it is
+    /// the one in force.
+    ///
+    /// What witnesses had not seen before the theft is void for ever. If that key was in force, begin a
+    /// new log afterwards (`init --after`): what follows in this one proves nothing.
+    RevokeKey(StatementArgs),
     /// Fetches back from the collector what this device lost of its own log. `run` does this by itself.
     Restore,
     /// Verifies this device's own log, entry by entry, as a verifier would.
@@ -205,6 +227,10 @@ pub async fn execute<F: Future<Output = ()>>(
         Command::Status(args) => status::execute(&config()?, &args).await,
         Command::Read(args) => read::execute(&config()?, &args).await,
         Command::Confirm(args) => confirm::execute(&config()?, &args).await,
+        Command::Annotate(args) => annotate::execute(&config()?, &args).await,
+        Command::ApprovalRequest(args) => authority::request(&config()?, &args).await,
+        Command::Approve(args) => authority::approve(&config()?, &args).await,
+        Command::RevokeKey(args) => authority::revoke(&config()?, &args).await,
         Command::Restore => restore::execute(&config()?).await,
         Command::Verify => verify::execute(&config()?).await,
     }

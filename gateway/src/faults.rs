@@ -26,10 +26,12 @@ pub enum Step {
     JournalNote,
     /// Everything is durable; nothing has been released yet.
     Release,
-    /// The next entry key is written; its control entry is not sealed.
+    /// Writing the next entry key; its control entry is not sealed.
     KeyPrepared,
-    /// The control entry of the next key is sealed; the key files are unchanged.
+    /// The control entry of the next key is sealed: erasing the old key.
     KeySealed,
+    /// The old key is erased: moving the next one to its place.
+    KeyErased,
     /// Taking up a request.
     RequestClaimed,
     /// Noting that a request is about to be sealed.

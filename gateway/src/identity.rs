@@ -125,7 +125,15 @@ impl Identity {
             });
         }
         let log_key = read_key(&dir.join("log.key"))?;
-        let entry_key = read_key(&dir.join("entry.key"))?;
+        // A rotation that was cut off while the old key was erased leaves zeros or nothing in its place,
+        // and the key in force in the other file: `settle` finishes the exchange.
+        let entry_key = match read_key(&dir.join("entry.key")) {
+            Ok(Some(key)) => Ok(Some(key)),
+            other => match read_key(&dir.join("entry.next.key")) {
+                Ok(Some(next)) => Ok(Some(next)),
+                Ok(None) | Err(_) => other,
+            },
+        }?;
         let (Some(log_key), Some(entry_key)) = (log_key, entry_key) else {
             return Err(IdentityError::Absent(dir));
         };
@@ -153,12 +161,16 @@ impl Identity {
     /// [`IdentityError::KeyLost`] when neither file holds the key in force.
     pub fn settle(&mut self, in_force: &VerifyingKey) -> Result<(), IdentityError> {
         let next = self.dir.join("entry.next.key");
-        if self.entry_key.public() == *in_force {
-            durable::erase_file(&next)?;
-            return Ok(());
-        }
-        match read_key(&next)? {
-            Some(key) if key.public() == *in_force => self.promote(key),
+        match read_key(&next) {
+            Ok(Some(key)) if key.public() == *in_force => {
+                self.erase_replaced()?;
+                self.take_next(key)
+            }
+            // Also what an interrupted erasure left of a key that was never used.
+            Ok(_) | Err(IdentityError::Malformed(_)) if self.entry_key.public() == *in_force => {
+                Ok(durable::erase_file(&next)?)
+            }
+            Err(error @ IdentityError::Files(_)) => Err(error),
             _ => Err(IdentityError::KeyLost {
                 dir: self.dir.clone(),
                 wanted: hex::encode(in_force.bytes()),
@@ -179,14 +191,23 @@ impl Identity {
         Ok(key)
     }
 
-    /// After the control entry is committed: the next key takes the place of the old, which is erased.
+    /// After the control entry of the next key is committed: the old key is erased. From here until
+    /// [`Self::take_next`] the key in force is in the other file alone.
     ///
     /// # Errors
     ///
     /// What the system refused; the next start then finishes the exchange.
-    pub fn promote(&mut self, next: SigningKey) -> Result<(), IdentityError> {
+    pub fn erase_replaced(&self) -> Result<(), IdentityError> {
+        Ok(durable::erase_file(&self.dir.join("entry.key"))?)
+    }
+
+    /// The next key takes the place of the erased one.
+    ///
+    /// # Errors
+    ///
+    /// What the system refused; the next start then finishes the exchange.
+    pub fn take_next(&mut self, next: SigningKey) -> Result<(), IdentityError> {
         let current = self.dir.join("entry.key");
-        durable::erase_file(&current)?;
         durable::move_file(&self.dir.join("entry.next.key"), &current)?;
         self.entry_key = next;
         Ok(())
@@ -253,5 +274,46 @@ mod tests {
         assert_eq!(reopened.entry_key.public(), next_again);
         let reopened = Identity::open(dir.path(), &origin()).unwrap();
         assert_eq!(reopened.entry_key.public(), next_again);
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "a test's own files")]
+    fn a_power_cut_while_a_key_is_erased_loses_no_key_that_is_in_force() {
+        let zeros = [0; 65];
+        for (what, old) in [("overwritten", Some(&zeros)), ("removed", None)] {
+            let dir = tempfile::tempdir().unwrap();
+            let identity = Identity::create(dir.path(), &origin()).unwrap();
+            let in_force = identity.prepare_next().unwrap().public();
+            let current = dir.path().join("keys/entry.key");
+            match old {
+                Some(zeros) => std::fs::write(&current, zeros).unwrap(),
+                None => std::fs::remove_file(&current).unwrap(),
+            }
+            let mut reopened = Identity::open(dir.path(), &origin())
+                .unwrap_or_else(|error| panic!("{what}: {error}"));
+            reopened.settle(&in_force).unwrap();
+            assert_eq!(reopened.entry_key.public(), in_force, "{what}");
+            let again = Identity::open(dir.path(), &origin()).unwrap();
+            assert_eq!(again.entry_key.public(), in_force, "{what}");
+            assert!(!dir.path().join("keys/entry.next.key").exists(), "{what}");
+        }
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "a test's own files")]
+    fn an_erasure_of_an_unused_key_that_was_cut_off_is_finished() {
+        let dir = tempfile::tempdir().unwrap();
+        let identity = Identity::create(dir.path(), &origin()).unwrap();
+        let in_force = identity.entry_key.public();
+        let next = dir.path().join("keys/entry.next.key");
+        std::fs::write(&next, [0; 65]).unwrap();
+        let mut reopened = Identity::open(dir.path(), &origin()).unwrap();
+        reopened.settle(&in_force).unwrap();
+        assert!(!next.exists());
+        // And where neither file holds the key in force, that is said.
+        let stranger = reopened.prepare_next().unwrap().public();
+        std::fs::remove_file(&next).unwrap();
+        let lost = reopened.settle(&stranger).unwrap_err();
+        assert!(matches!(lost, IdentityError::KeyLost { .. }), "{lost}");
     }
 }

@@ -75,6 +75,8 @@ pub struct Log {
     clock: Arc<dyn Clock>,
     faults: Arc<dyn Faults>,
     freshness: Option<Freshness>,
+    /// The UTC day on which the entry key in force began, by a trusted clock; none when nobody knows.
+    key_day: Option<UtcDay>,
     released: watch::Sender<u64>,
     news: Vec<String>,
 }
@@ -102,6 +104,7 @@ impl Log {
             clock,
             faults,
             freshness: None,
+            key_day: None,
             released,
             news: Vec::new(),
         }
@@ -146,13 +149,39 @@ impl Log {
         std::mem::take(&mut self.news)
     }
 
+    /// Finds out on which day the entry key in force began: the day of the entry that named it.
+    ///
+    /// Without that entry, or if the clock was unset then, the day is unknown and the key is replaced as
+    /// soon as the time is known.
+    ///
+    /// # Errors
+    ///
+    /// [`LogError`] when the file that holds the entry cannot be read.
+    pub async fn find_key_day(&mut self) -> Result<(), LogError> {
+        let named_by = self.chain.key_since().saturating_sub(1);
+        let row = match self.buffer.reader().row(named_by).await {
+            Ok(row) => row,
+            Err(BufferError::Missing { .. }) => None,
+            Err(error) => return Err(error.into()),
+        };
+        self.key_day = row
+            .and_then(|row| {
+                Entry::parse(&row.entry)
+                    .ok()
+                    .map(|signed| signed.entry.clock)
+            })
+            .filter(|clock| clock.status != ClockStatus::Unset)
+            .map(|clock| UtcDay::of(clock.unix_ms));
+        Ok(())
+    }
+
     /// Whether the first entry of a UTC day is about to be sealed with a trusted clock: the entry
-    /// key is then replaced first.
+    /// key is then replaced first. Late if the device was off or its clock unset.
     #[must_use]
     pub fn rotation_due(&self, now: &ClockReading) -> bool {
         self.chain.size() > 0
             && now.status != ClockStatus::Unset
-            && self.buffer.begins_anew(UtcDay::of(now.unix_ms))
+            && self.key_day != Some(UtcDay::of(now.unix_ms))
     }
 
     /// Replaces the entry key: the new one is written, named in the log by the old one, and then
@@ -162,14 +191,38 @@ impl Log {
     ///
     /// [`LogError`]; the next start finishes or undoes what was begun.
     pub async fn rotate(&mut self, journal: &mut Journal) -> Result<Sealed, LogError> {
-        let next = self.identity.prepare_next()?;
-        self.die_if(Step::KeyPrepared)?;
+        let next = self.struck(Step::KeyPrepared, |log| log.identity.prepare_next())?;
+        let now = self.clock.now();
         let sealed = self
-            .control(journal, &Control::KeyAdd(next.public()), self.clock.now())
+            .control(journal, &Control::KeyAdd(next.public()), now)
             .await?;
-        self.die_if(Step::KeySealed)?;
-        self.identity.promote(next)?;
+        self.struck(Step::KeySealed, |log| log.identity.erase_replaced())?;
+        self.struck(Step::KeyErased, |log| log.identity.take_next(next))?;
+        self.key_day = Some(UtcDay::of(now.unix_ms)).filter(|_| now.status != ClockStatus::Unset);
         Ok(sealed)
+    }
+
+    /// Does one step of an exchange of keys, as far as the plan of faults lets it.
+    fn struck<T>(
+        &mut self,
+        step: Step,
+        work: impl FnOnce(&mut Self) -> Result<T, IdentityError>,
+    ) -> Result<T, LogError> {
+        let failed = || {
+            IdentityError::Files(std::io::Error::other(format!(
+                "planned failure at {step:?}"
+            )))
+        };
+        match self.faults.strike(step) {
+            Strike::Nothing => Ok(work(self)?),
+            Strike::Fail => Err(failed().into()),
+            Strike::FailButPersist => work(self)
+                .map_err(LogError::from)
+                .and_then(|_done| Err(failed().into())),
+            Strike::Die => work(self)
+                .map_err(LogError::from)
+                .and_then(|_done| Err(LogError::Buffer(BufferError::Died(step)))),
+        }
     }
 
     /// Seals a control entry; a body over 8 KiB becomes its payload.
@@ -184,6 +237,9 @@ impl Log {
         now: ClockReading,
     ) -> Result<Sealed, LogError> {
         let kind = control.kind();
+        if matches!(control, Control::Genesis(_)) && now.status != ClockStatus::Unset {
+            self.key_day = Some(UtcDay::of(now.unix_ms));
+        }
         let bytes = control.encode();
         if bytes.len() <= MOST_INLINE_BODY {
             let body = Body::Control {

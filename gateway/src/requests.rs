@@ -182,8 +182,8 @@ enum Outcome {
 ///
 /// While a gateway runs on `settings.data_dir` it does the sealing; otherwise the recorder is opened
 /// here, which also takes up whatever an earlier run left, as every start does. `words` say in the
-/// gateway's messages what is sealed. Annotations, device statements, commissioning records and
-/// approvals can be asked for; the rest of the log is the gateway's own.
+/// gateway's messages what is sealed. Annotations, device statements, commissioning records,
+/// approvals and revocations can be asked for; the rest of the log is the gateway's own.
 ///
 /// # Errors
 ///

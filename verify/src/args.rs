@@ -1,5 +1,6 @@
 //! The command line: one file for the arguments of each command.
 
+mod approve;
 mod bundle;
 mod fetch;
 mod spot_check;
@@ -7,6 +8,7 @@ mod witness;
 
 use clap::{Parser, Subcommand};
 
+pub use approve::{ApproveCommand, RevokeArgs, SignArgs};
 pub use bundle::BundleArgs;
 pub use fetch::FetchArgs;
 pub use spot_check::SpotCheckArgs;
@@ -36,4 +38,9 @@ pub enum Command {
     Fetch(Box<FetchArgs>),
     /// Prove single readings in less than 2 KB each, or verify such proofs.
     SpotCheck(Box<SpotCheckArgs>),
+    /// Approve a configuration with a key kept offline, after reading in words what it changes.
+    #[command(subcommand, after_help = approve::APPROVE_HELP)]
+    Approve(ApproveCommand),
+    /// Declare an entry key stolen since a moment, with a key kept offline.
+    Revoke(RevokeArgs),
 }

@@ -5,16 +5,16 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use evidence::bundle::{Bundle, ReadAt};
-use evidence::key::VerifyingKey;
 use evidence::note::{SignatureKind, Vkey};
 use evidence::policy::Policy;
 use evidence::timestamp::Roots;
-use evidence::verification::Trust;
+use evidence::verification::{Approvals, Trust};
 use quantification::methodology::{self, Methodology};
 use quantification::period::{Period, date};
 use quantification::plan::{Bound, Plan};
 use quantification::report::Report;
 
+use crate::approve;
 use crate::args::BundleArgs;
 use crate::state::{SeenNote, State};
 
@@ -71,8 +71,20 @@ impl Inputs {
         let approvers = args
             .approver
             .iter()
-            .map(|text| approver(text))
-            .collect::<Result<_, _>>()?;
+            .map(|text| approve::authority(text))
+            .collect::<Result<Vec<_>, _>>()?;
+        let revocations = args
+            .revocation
+            .iter()
+            .map(|path| approve::revocation(path, &approvers))
+            .collect::<Result<Vec<_>, _>>()?;
+        for (revocation, _) in &revocations {
+            anyhow::ensure!(
+                plan.logs.iter().any(|log| log.origin == revocation.origin),
+                "--revocation: it is about log `{}`, which the plan does not name",
+                revocation.origin
+            );
+        }
         let timestamp_roots = args
             .timestamp_roots
             .as_deref()
@@ -92,6 +104,12 @@ impl Inputs {
             max_delay_s: u64::from(args.max_delay_h) * 3600,
             approvers,
             timestamp_roots,
+            approvals: if args.approvals == "required" {
+                Approvals::Required
+            } else {
+                Approvals::Reported
+            },
+            revocations,
         };
         let seen = state.map(|state| {
             let of = |anchor: &Vkey| Ok((anchor.name().to_owned(), state.seen(anchor)?));
@@ -167,11 +185,6 @@ fn anchors(given: &[String], plan: &Plan) -> anyhow::Result<Vec<Vkey>> {
         );
     }
     Ok(plan.logs.iter().map(|log| log.anchor.clone()).collect())
-}
-
-fn approver(text: &str) -> anyhow::Result<VerifyingKey> {
-    let bytes = hex::decode(text).with_context(|| format!("--approver {text}: not hexadecimal"))?;
-    VerifyingKey::from_slice(&bytes).with_context(|| format!("--approver {text}"))
 }
 
 fn period(args: &BundleArgs, plan: &Plan, source: &dyn ReadAt) -> anyhow::Result<(Period, bool)> {

@@ -9,6 +9,7 @@
 
 #![warn(missing_docs)]
 
+pub mod approve;
 pub mod args;
 mod durable;
 pub mod fetch;

@@ -30,6 +30,23 @@ fn main() -> ExitCode {
         Command::SpotCheck(args) => with_progress("entries", |out, progress| {
             verify::spot_check::run(&args, out, progress)
         }),
+        Command::Approve(command) => print(verify::approve::approve(&command)),
+        Command::Revoke(args) => print(verify::approve::revoke(&args)),
+    }
+}
+
+/// Prints what a command says, or why it did nothing.
+fn print(said: anyhow::Result<String>) -> ExitCode {
+    let (text, code) = match said {
+        Ok(text) => (text, ExitCode::SUCCESS),
+        Err(error) => {
+            drop(writeln!(std::io::stderr(), "error: {error:#}"));
+            return ExitCode::from(6);
+        }
+    };
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
+        Ok(()) => code,
+        Err(_closed) => ExitCode::from(6),
     }
 }
 

@@ -4,7 +4,9 @@ use std::fmt::Write as _;
 
 use evidence::quality::Quality;
 
-use crate::verdict::{ForkVerdict, LogVerdict, StreamVerdict, TimeVerdict, Verdict};
+use crate::verdict::{
+    ApprovedOnlyVerdict, ForkVerdict, LogVerdict, StreamVerdict, TimeVerdict, Verdict,
+};
 
 mod project_log;
 
@@ -179,6 +181,66 @@ fn log_lines(out: &mut Lines, log: &LogVerdict, verdict: &Verdict) {
         out.line(
             "log says",
             &format!("#{} {}: {}{approval}", event.index, event.kind, event.text),
+        );
+    }
+    authority_lines(out, log, verdict);
+}
+
+/// Configurations that nobody approved, and stolen keys.
+fn authority_lines(out: &mut Lines, log: &LogVerdict, verdict: &Verdict) {
+    let label = "approvals";
+    if verdict.approvers == 0 {
+        out.line(
+            label,
+            "you named no authority (--approver): who approved the configurations was not checked",
+        );
+    } else if log.unapproved.is_empty() {
+        out.line(
+            label,
+            "every configuration used in the period is approved by an authority you named",
+        );
+    } else {
+        let policy = if verdict.approvals_required {
+            "required by you"
+        } else {
+            "reported; with --approvals required this is a failure"
+        };
+        for (at, found) in log.unapproved.iter().enumerate() {
+            let since = found.since_ms.and_then(|ms| i64::try_from(ms).ok());
+            let since = since.map_or_else(|| "an unset clock".to_owned(), utc);
+            let label = if at == 0 { label } else { "" };
+            out.line(
+                label,
+                &format!(
+                    "configuration #{} is NOT APPROVED since {since}: {} measured ticks of the period ({policy})",
+                    found.index,
+                    number(found.ticks)
+                ),
+            );
+        }
+    }
+    for found in &log.revocations {
+        let since = i64::try_from(found.since_s).unwrap_or(i64::MAX / 1000);
+        let place = found
+            .entry
+            .map_or_else(|| "your file".to_owned(), |entry| format!("entry #{entry}"));
+        let follows = match (found.accepted, found.known, found.void_from) {
+            (false, _, _) => "its signer is no authority you named, so nothing follows".to_owned(),
+            (_, false, _) => "this log never used that key, so nothing follows".to_owned(),
+            (_, _, Some(from)) => format!("everything from entry #{from} on is void"),
+            (_, _, None) => {
+                "witnesses had seen all it signed before, so nothing is void".to_owned()
+            }
+        };
+        out.line(
+            "revoked",
+            &format!(
+                "entry key {}, stolen since {} ({place}, by {}): {}; {follows}",
+                found.key_id,
+                utc(since.saturating_mul(1000)),
+                found.by,
+                found.reason
+            ),
         );
     }
 }
@@ -472,6 +534,24 @@ fn report_lines(out: &mut Lines, verdict: &Verdict) {
         }
         if report.cells_differ > 0 {
             out.line("", &format!("{} cells differ", number(report.cells_differ)));
+        }
+        match &report.approved_only {
+            Some(ApprovedOnlyVerdict {
+                er: Some(er),
+                credited: Some(credited),
+                ..
+            }) => out.line(
+                "",
+                &format!("counting approved configurations only: ER {er} t, credited {credited} t"),
+            ),
+            Some(ApprovedOnlyVerdict {
+                problem: Some(problem),
+                ..
+            }) => out.line(
+                "",
+                &format!("counting approved configurations only, it cannot be computed: {problem}"),
+            ),
+            _ => {}
         }
     }
 }

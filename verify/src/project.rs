@@ -1,6 +1,6 @@
 //! The proof of a whole project: every log of the plan, their seams, and the report over all of them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use evidence::bundle::{Bundle, BundleLog, ReadAt};
 use evidence::hash::Hash;
@@ -17,8 +17,8 @@ use crate::inputs::{Inputs, MOST_REPORT_BYTES};
 use crate::pipeline;
 use crate::verdict::project_log::ProjectLogVerdict;
 use crate::verdict::{
-    Exit, FailureVerdict, ForkVerdict, HandOverVerdict, LogVerdict, PeriodVerdict, PolicyVerdict,
-    ReportVerdict, Samples, StreamVerdict, Verdict,
+    ApprovedOnlyVerdict, Exit, FailureVerdict, ForkVerdict, HandOverVerdict, LogVerdict,
+    PeriodVerdict, PolicyVerdict, ReportVerdict, Samples, StreamVerdict, Verdict,
 };
 
 /// Failures that are listed one by one; more are counted.
@@ -40,6 +40,7 @@ pub fn verify(
         plan_equal: false,
         forks: Vec::new(),
         entered: ProjectLogVerdict::default(),
+        approved_trouble: None,
     };
     let report = match Bundle::read(source) {
         Ok(bundle) => proof.bundle(source, &bundle, threads, progress),
@@ -59,6 +60,7 @@ const fn nothing_claimed() -> ReportVerdict {
         equal: false,
         er: None,
         credited: None,
+        approved_only: None,
         parameters: Vec::new(),
         cells_differ: 0,
         hidden: Vec::new(),
@@ -74,6 +76,15 @@ struct Proof<'i> {
     plan_equal: bool,
     forks: Vec<ForkVerdict>,
     entered: ProjectLogVerdict,
+    /// Why the report over approved configurations alone cannot be computed.
+    approved_trouble: Option<String>,
+}
+
+/// The report, as far as it is summed up.
+struct Sums<'i> {
+    all: Computation<'i>,
+    /// The same over approved configurations alone, where that is another question.
+    approved_only: Option<Computation<'i>>,
 }
 
 /// A log of the plan that the bundle holds, after its pass.
@@ -124,7 +135,16 @@ impl Proof<'_> {
         }
         let all: u64 = open.iter().map(|(_, _, verifier)| verifier.entries()).sum();
         let mut done = 0;
-        let mut computation = Computation::new(&self.inputs.bound, &self.inputs.period);
+        let computation = || Computation::new(&self.inputs.bound, &self.inputs.period);
+        // Computed a second time, without what nobody approved, where that is another question.
+        let asked = !self.inputs.trust.approvers.is_empty();
+        let unapproved = open
+            .iter()
+            .any(|(_, _, verifier)| verifier.any_unapproved());
+        let mut sums = Sums {
+            all: computation(),
+            approved_only: (asked && unapproved).then(computation),
+        };
         let mut passed: HashMap<String, Passed> = HashMap::new();
         for (log, files, verifier) in open {
             let continues = plan
@@ -134,24 +154,17 @@ impl Proof<'_> {
                     Some((other.origin.to_string(), verifier.continues(&other.origin)?))
                 })
                 .collect();
-            let facts = self.pass(
-                source,
-                files,
-                verifier,
-                threads,
-                &mut computation,
-                &mut |_| {
-                    done += 1;
-                    progress(done, all);
-                },
-            );
+            let facts = self.pass(source, files, verifier, threads, &mut sums, &mut |_| {
+                done += 1;
+                progress(done, all);
+            });
             passed.insert(log.origin.to_string(), Passed { facts, continues });
         }
         self.missing_logs(&order, &passed);
         self.seams(&passed);
         self.project_log(source, bundle);
         let hidden = self.hidden(&passed);
-        self.report(source, bundle, computation, &hidden)
+        self.report(source, bundle, sums, &hidden)
     }
 
     /// Opens every log of the plan that the bundle holds; what fails to open is reported and left out.
@@ -237,9 +250,11 @@ impl Proof<'_> {
         files: &BundleLog,
         mut verifier: LogVerifier<'_>,
         threads: u16,
-        computation: &mut Computation<'_>,
+        sums: &mut Sums<'_>,
         advanced: &mut dyn FnMut(u64),
     ) -> LogFacts {
+        let approved = verifier.approved_configurations();
+        let mut trouble = None;
         let origin = verifier.origin().to_string();
         let mut samples = Samples::default();
         let mut refused = None;
@@ -254,8 +269,14 @@ impl Proof<'_> {
                     *samples.not_good.entry(*code).or_default() += count;
                 }
                 if checked.counted
+                    && trouble.is_none()
+                    && let Some(computation) = &mut sums.approved_only
+                {
+                    trouble = feed_approved(computation, &origin, &checked, &approved).err();
+                }
+                if checked.counted
                     && refused.is_none()
-                    && let Err(error) = feed(computation, &origin, &checked)
+                    && let Err(error) = feed(&mut sums.all, &origin, &checked)
                 {
                     // The proof goes on: that the readings do not fit the plan says nothing about them.
                     refused = Some((checked.index, error));
@@ -265,6 +286,9 @@ impl Proof<'_> {
             },
         );
         let complete = result.is_ok();
+        if let Some(error) = trouble {
+            self.approved_trouble.get_or_insert(error);
+        }
         if let Some((index, error)) = refused {
             let failure = Failure::new(Problem::Computation(error))
                 .of_log(&origin)
@@ -397,7 +421,7 @@ impl Proof<'_> {
         &mut self,
         source: &dyn ReadAt,
         bundle: &Bundle,
-        computation: Computation<'_>,
+        sums: Sums<'_>,
         hidden: &[usize],
     ) -> ReportVerdict {
         let mut verdict = nothing_claimed();
@@ -412,7 +436,7 @@ impl Proof<'_> {
             return verdict;
         }
         let shown = self.shown_parameters(hidden);
-        let recomputed = match computation.finish() {
+        let recomputed = match sums.all.finish() {
             Ok(report) => report,
             // Formulas may have no result without the readings that are not shown.
             Err(_) if !hidden.is_empty() => return verdict,
@@ -427,6 +451,27 @@ impl Proof<'_> {
             return verdict;
         }
         verdict.recomputed = true;
+        if self.logs.iter().any(|log| !log.unapproved.is_empty()) {
+            verdict.approved_only = sums.approved_only.map(|computation| {
+                let trouble = self.approved_trouble.take();
+                let report = match trouble {
+                    Some(trouble) => Err(trouble),
+                    None => computation.finish().map_err(|error| error.to_string()),
+                };
+                match report {
+                    Ok(report) => ApprovedOnlyVerdict {
+                        er: Some(report.totals.er.to_string()),
+                        credited: Some(report.rounding.er.to_string()),
+                        problem: None,
+                    },
+                    Err(problem) => ApprovedOnlyVerdict {
+                        er: None,
+                        credited: None,
+                        problem: Some(problem),
+                    },
+                }
+            });
+        }
         verdict
             .provisional_reasons
             .clone_from(&recomputed.provisional_reasons);
@@ -651,6 +696,8 @@ impl Proof<'_> {
             unmeasured_ppm,
             unmeasured_limit_ppm: limit,
             forks: self.forks,
+            approvers: inputs.trust.approvers.len(),
+            approvals_required: inputs.trust.approvals.are_required(),
             failures: self.failures.iter().map(FailureVerdict::from).collect(),
         }
     }
@@ -670,6 +717,34 @@ fn points_of(inputs: &Inputs, log: &Log) -> Vec<String> {
     names.sort_unstable();
     names.dedup();
     names
+}
+
+/// As [`feed`], but what was sealed under a configuration that nobody approved is a gap.
+fn feed_approved(
+    computation: &mut Computation<'_>,
+    origin: &str,
+    checked: &Checked,
+    approved: &BTreeSet<u64>,
+) -> Result<(), String> {
+    let Some(segment) = checked
+        .segment
+        .as_ref()
+        .filter(|segment| !approved.contains(&segment.config.index))
+    else {
+        return feed(computation, origin, checked);
+    };
+    let time = |tick| {
+        let shift = segment.shift?;
+        evidence::segment::tick_time(tick, shift, segment.tick_ms)
+    };
+    let (Some(from_ms), Some(to_ms)) = (time(segment.ticks.first), time(segment.ticks.end()))
+    else {
+        return Ok(()); // without a time it is no value anyway
+    };
+    let stream = segment.ticks.stream;
+    computation
+        .gap(origin, checked.index, stream, from_ms, to_ms, "unapproved")
+        .map_err(|error| error.to_string())
 }
 
 /// Hands a checked entry to the computation, as whoever made the report did.

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use evidence::bundle::Disclosure;
 use evidence::entry::Ticks;
-use evidence::verification::{Class, Event, Failure, LogFacts, Now, Remembered, StreamFacts};
+use evidence::verification::{
+    Class, Event, Failure, LogFacts, Now, Remembered, RevocationFacts, StreamFacts,
+};
 use serde::Serialize;
 
 pub mod project_log;
@@ -71,6 +73,10 @@ pub struct Verdict {
     pub unmeasured_limit_ppm: u64,
     /// Proofs that a log has two histories.
     pub forks: Vec<ForkVerdict>,
+    /// How many authorities were named.
+    pub approvers: usize,
+    /// Whether an unapproved configuration is a failure.
+    pub approvals_required: bool,
     /// All failures, in the order in which they were found.
     pub failures: Vec<FailureVerdict>,
 }
@@ -151,6 +157,55 @@ pub struct LogVerdict {
     pub class_runs: Vec<(u8, u64, u64, i64, i64)>,
     /// What the log says of itself.
     pub events: Vec<EventVerdict>,
+    /// Configurations that values of the period were sealed under and no authority you named approved.
+    pub unapproved: Vec<UnapprovedVerdict>,
+    /// Every revocation of one of its keys.
+    pub revocations: Vec<RevocationVerdict>,
+    /// The first entry that is void because its key was stolen.
+    pub void_from: Option<u64>,
+}
+
+/// A configuration that nobody approved.
+#[derive(Debug, Clone, Serialize)]
+pub struct UnapprovedVerdict {
+    /// Its entry.
+    pub index: u64,
+    /// When it was sealed by the gateway's clock, unix milliseconds.
+    pub since_ms: Option<u64>,
+    /// Measured ticks of the period under it.
+    pub ticks: u64,
+}
+
+/// What a revocation came to.
+#[derive(Debug, Clone, Serialize)]
+pub struct RevocationVerdict {
+    /// The key.
+    pub key_id: String,
+    /// Stolen at the earliest, unix seconds.
+    pub since_s: u64,
+    /// Why.
+    pub reason: String,
+    /// The authority.
+    pub by: String,
+    /// The entry that holds it; none when you brought it.
+    pub entry: Option<u64>,
+    /// Whether you named the authority and its signature is good.
+    pub accepted: bool,
+    /// Whether the log ever used the key.
+    pub known: bool,
+    /// The first entry that is void by it.
+    pub void_from: Option<u64>,
+}
+
+/// What the report would be if only approved configurations counted.
+#[derive(Debug, Clone, Serialize)]
+pub struct ApprovedOnlyVerdict {
+    /// Emission reductions, in tonnes; none if they cannot be computed.
+    pub er: Option<String>,
+    /// Credited under the plan's rule.
+    pub credited: Option<String>,
+    /// Why they cannot be computed.
+    pub problem: Option<String>,
 }
 
 /// A checkpoint seen in an earlier audit.
@@ -310,6 +365,8 @@ pub struct ReportVerdict {
     pub credited: Option<String>,
     /// Parameters as recomputed: name, value, unit.
     pub parameters: Vec<(String, String, String)>,
+    /// What they would be without values under unapproved configurations; none when there are none.
+    pub approved_only: Option<ApprovedOnlyVerdict>,
     /// Why the recomputed numbers may still change, or must not be claimed as they are.
     pub provisional_reasons: Vec<String>,
     /// Cells that differ in all.
@@ -389,6 +446,21 @@ impl From<&StreamFacts> for StreamVerdict {
     }
 }
 
+impl From<&RevocationFacts> for RevocationVerdict {
+    fn from(facts: &RevocationFacts) -> Self {
+        Self {
+            key_id: facts.key_id.clone(),
+            since_s: facts.since_s,
+            reason: facts.reason.clone(),
+            by: facts.by.clone(),
+            entry: facts.entry,
+            accepted: facts.accepted,
+            known: facts.known,
+            void_from: facts.void_from,
+        }
+    }
+}
+
 impl From<&Event> for EventVerdict {
     fn from(event: &Event) -> Self {
         Self {
@@ -463,6 +535,21 @@ impl LogVerdict {
                 .map(|run| (run.class, run.first, run.last, run.from_ms, run.to_ms))
                 .collect(),
             events: facts.events.iter().map(EventVerdict::from).collect(),
+            unapproved: facts
+                .unapproved
+                .iter()
+                .map(|found| UnapprovedVerdict {
+                    index: found.index,
+                    since_ms: found.since_ms,
+                    ticks: found.ticks,
+                })
+                .collect(),
+            revocations: facts
+                .revocations
+                .iter()
+                .map(RevocationVerdict::from)
+                .collect(),
+            void_from: facts.void_from,
         }
     }
 }

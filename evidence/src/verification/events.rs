@@ -1,5 +1,6 @@
 //! What a log says about itself, in words: configurations and what they changed, keys, clocks, people.
 
+use super::times::utc;
 use crate::control::Control;
 use crate::measurement::{MeasurementConfig, Point, Source};
 
@@ -52,20 +53,40 @@ impl Event {
                 "key",
                 format!("next entry key {}", crate::hash::to_hex(&key.key_id())),
             ),
-            Control::KeyRevoke { key_id, reason } => (
+            Control::KeyRevoke {
+                key_id,
+                since_s,
+                reason,
+                key,
+                ..
+            } => (
                 "revocation",
                 format!(
-                    "entry key {} revoked: {reason}",
-                    crate::hash::to_hex(key_id)
+                    "entry key {} stolen since {} says authority {}: {reason}",
+                    crate::hash::to_hex(key_id),
+                    utc(i64::try_from(*since_s)
+                        .unwrap_or(i64::MAX / 1_000)
+                        .saturating_mul(1_000)),
+                    crate::hash::to_hex(&key.key_id())
                 ),
             ),
             Control::Software { version, binary } => {
                 ("software", format!("version {version}, program {binary}"))
             }
-            Control::Annotation { from, to, text } => (
-                "annotation",
-                format!("about entries {from} to {to}: {text}"),
-            ),
+            Control::Annotation {
+                from,
+                to,
+                text,
+                person,
+            } => {
+                let by = person
+                    .as_deref()
+                    .map_or_else(String::new, |name| format!(", by {name}"));
+                (
+                    "annotation",
+                    format!("about entries {from} to {to}{by}: {text}"),
+                )
+            }
             Control::Clock(event) => (
                 "clock",
                 format!(
@@ -107,13 +128,20 @@ impl Event {
     }
 }
 
-/// What differs between two configurations in how words become values, one phrase each.
-fn changes(before: &MeasurementConfig, after: &MeasurementConfig) -> Vec<String> {
+/// What differs between two configurations in how words become values, one phrase each. The first one
+/// that is sealed differs from none.
+#[must_use]
+pub fn changes(before: &MeasurementConfig, after: &MeasurementConfig) -> Vec<String> {
     let mut found = Vec::new();
     for point in &after.points {
         match before.point(&point.name) {
             None => found.push(format!("point {} added", point.name)),
-            Some((_, old)) => point_changes(old, point, &mut found),
+            Some((_, old)) => {
+                let mut said = Vec::new();
+                point_changes(old, point, &mut said);
+                said.extend(surroundings(before, old, after, point));
+                found.append(&mut said);
+            }
         }
     }
     for point in &before.points {
@@ -168,6 +196,42 @@ fn point_changes(old: &Point, new: &Point, found: &mut Vec<String>) {
         format!("{:?} s", old.stale_after_s),
         format!("{:?} s", new.stale_after_s),
     );
+}
+
+/// What a point says of others: its device, and the point that scales it.
+fn surroundings(
+    before: &MeasurementConfig,
+    old: &Point,
+    after: &MeasurementConfig,
+    new: &Point,
+) -> Vec<String> {
+    let device = |config: &MeasurementConfig, point: &Point| {
+        let found = config.devices.get(usize::from(point.device));
+        found.map_or_else(
+            || "none".to_owned(),
+            |device| {
+                let unit = device
+                    .unit_id
+                    .map_or_else(String::new, |unit| format!(" unit {unit}"));
+                format!("{} ({}{unit})", device.name, device.protocol)
+            },
+        )
+    };
+    let factor = |config: &MeasurementConfig, point: &Point| {
+        let found = point
+            .scale_from
+            .and_then(|index| config.points.get(usize::from(index)));
+        found.map_or_else(|| "none".to_owned(), |point| point.name.clone())
+    };
+    let pairs = [
+        ("device", device(before, old), device(after, new)),
+        ("scale factor", factor(before, old), factor(after, new)),
+    ];
+    pairs
+        .into_iter()
+        .filter(|(_, from, to)| from != to)
+        .map(|(what, from, to)| format!("{what} of {} {from} -> {to}", new.name))
+        .collect()
 }
 
 fn source(source: &Source) -> String {

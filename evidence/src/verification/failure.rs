@@ -143,6 +143,28 @@ pub enum Problem {
         /// Which side of the bracket is broken.
         bound: String,
     },
+    /// Ticks of the period were sealed by a stolen key, and no witness had seen them before the theft.
+    #[error(
+        "stream {stream}: {missing} ticks of the period are void: from entry {from} on a revoked key \
+         signed what no witness had seen before the theft"
+    )]
+    Void {
+        /// The stream.
+        stream: u16,
+        /// Ticks of the period without a valid entry.
+        missing: u64,
+        /// The first void entry.
+        from: u64,
+    },
+    /// Values of the period were sealed under a configuration that nobody approved.
+    #[error(
+        "the configuration is not approved by a key you named, and {ticks} measured ticks of the period \
+         were sealed under unapproved ones"
+    )]
+    Unapproved {
+        /// Measured ticks, all streams together.
+        ticks: u64,
+    },
     /// A log and its successor contradict one another.
     #[error("hand-over to `{successor}`: {problem}")]
     HandOver {
@@ -233,6 +255,8 @@ impl Problem {
             Self::Report(_) => "V22",
             Self::Forked { .. } => "V30",
             Self::NotShown(_) => "V31",
+            Self::Void { .. } => "V23",
+            Self::Unapproved { .. } => "V24",
             Self::AttachmentDiffers(_) => "V40",
             Self::ProjectLogMissing => "V41",
             Self::AttachmentUnknown => "V42",
@@ -255,6 +279,7 @@ impl Problem {
             | Self::LeftOver(_)
             | Self::Unexplained { .. }
             | Self::HandOver { .. }
+            | Self::Void { .. }
             | Self::LogUnknown
             | Self::Forked { .. }
             | Self::AttachmentDiffers(_)
@@ -266,7 +291,9 @@ impl Problem {
             | Self::NotShown(_)
             | Self::LogMissing
             | Self::ProjectLogMissing => Class::Incomplete,
-            Self::Quorum { .. } | Self::OutsideBracket { .. } => Class::TimeOrPolicy,
+            Self::Quorum { .. } | Self::OutsideBracket { .. } | Self::Unapproved { .. } => {
+                Class::TimeOrPolicy
+            }
             Self::Computation(_) | Self::ReportCell { .. } | Self::Report(_) => Class::Report,
             Self::NoAnchor => Class::Input,
         }

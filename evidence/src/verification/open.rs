@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use super::authority::{Configurations, RevocationFacts, approvals, revocations};
 use super::partition::Axis;
 use super::times::Times;
 use super::{Afterwards, Event, Failure, HandOver, LogRole, Problem, Remembered, Trust};
@@ -11,8 +12,8 @@ use crate::bundle::{
     parse_range_start,
 };
 use crate::chain::Chain;
-use crate::control::{Control, approval_message};
-use crate::entry::{Body, ControlBody, Entry, MOST_ENTRY_BYTES};
+use crate::control::Control;
+use crate::entry::{Body, ClockStatus, ControlBody, Entry, MOST_ENTRY_BYTES};
 use crate::hash::{Hash, Origin, leaf_hash};
 use crate::measurement::MeasurementConfig;
 use crate::merkle::CompactRange;
@@ -41,6 +42,12 @@ pub struct LogVerifier<'a> {
     pub(super) afterwards: Afterwards,
     /// Approved entries and by whom.
     pub(super) approvals: BTreeMap<u64, String>,
+    pub(super) configurations: Configurations,
+    pub(super) revocations: Vec<RevocationFacts>,
+    /// The first entry that is void by one of them: from it on nothing counts.
+    pub(super) void_from: Option<u64>,
+    /// The streams that were sampled there.
+    pub(super) active_at_void: Option<BTreeSet<u16>>,
     pub(super) times: Times,
     pub(super) next_root: usize,
     pub(super) roots_met: u64,
@@ -77,6 +84,8 @@ pub(super) struct Known {
     pub(super) control: Control,
     /// The leaf hash of its body, when that is a blob.
     pub(super) blob: Option<Hash>,
+    /// The gateway's clock at sealing, unless it was unset.
+    pub(super) clock_ms: Option<u64>,
 }
 
 /// How long an entry key was in use.
@@ -194,8 +203,16 @@ impl<'a> LogVerifier<'a> {
             resume(start)?
         };
         let controls = known(&raw, &blobs)?;
-        let afterwards = Afterwards::new(controls.iter().map(|known| &known.control));
         let approvals = approvals(&origin, &controls, trust);
+        let configurations = Configurations::new(&controls, &approvals);
+        let revocations = revocations(&origin, &controls, &times, checkpoint.size, trust);
+        let void_from = revocations.iter().filter_map(|found| found.void_from).min();
+        // A thief's clock event gives nothing its time.
+        let valid = |known: &&Known| {
+            void_from.is_none_or(|void| known.index < void)
+                || !matches!(known.control, Control::Clock(_))
+        };
+        let afterwards = Afterwards::new(controls.iter().filter(valid).map(|known| &known.control));
         let sampled_at_start = chain
             .streams()
             .filter(|(_, state)| state.active)
@@ -218,6 +235,10 @@ impl<'a> LogVerifier<'a> {
             blobs,
             afterwards,
             approvals,
+            configurations,
+            revocations,
+            void_from,
+            active_at_void: None,
             times,
             next_root,
             roots_met: 0,
@@ -238,6 +259,9 @@ impl<'a> LogVerifier<'a> {
             shown: None,
             remembered: Vec::new(),
         };
+        if void_from.is_some_and(|void| void <= first) {
+            verifier.active_at_void = Some(active_streams(&verifier.chain));
+        }
         verifier.take_config();
         Ok(verifier)
     }
@@ -269,6 +293,23 @@ impl<'a> LogVerifier<'a> {
             }),
             _ => None,
         })
+    }
+
+    /// The configurations, by their entries, that stand approved by an accepted authority.
+    #[must_use]
+    pub fn approved_configurations(&self) -> BTreeSet<u64> {
+        self.configurations.approved()
+    }
+
+    /// Whether the log has a configuration that no accepted authority approved.
+    #[must_use]
+    pub fn any_unapproved(&self) -> bool {
+        self.configurations.any_unapproved()
+    }
+
+    /// Whether an entry is void because its key was stolen.
+    pub(super) fn is_void(&self, index: u64) -> bool {
+        self.void_from.is_some_and(|void| index >= void)
     }
 
     /// Ends what counts of this log at an entry; what follows is checked and not counted.
@@ -327,6 +368,12 @@ impl<'a> LogVerifier<'a> {
             }
         }
     }
+}
+
+/// The streams of the configuration in force.
+pub(super) fn active_streams(chain: &Chain) -> BTreeSet<u16> {
+    let active = chain.streams().filter(|(_, state)| state.active);
+    active.map(|(id, _)| id).collect()
 }
 
 fn check_texts(
@@ -428,6 +475,8 @@ fn known(
             let Body::Control { kind, body } = entry.body else {
                 return Err(Failure::new(Problem::ControlDiffers).of_entry(*index));
             };
+            let clock_ms =
+                (entry.clock.status != ClockStatus::Unset).then_some(entry.clock.unix_ms);
             let control = match (&body, blob.as_ref().and_then(|hash| blobs.get(hash))) {
                 (ControlBody::Inline(bytes), _) | (ControlBody::Payload(_), Some(bytes)) => {
                     Control::decode(kind, bytes)
@@ -440,34 +489,8 @@ fn known(
                 leaf: leaf_hash(bytes),
                 control,
                 blob: *blob,
+                clock_ms,
             })
         })
         .collect()
-}
-
-/// The entries that a key the verifier accepts has approved.
-fn approvals(origin: &Origin, controls: &[Known], trust: &Trust) -> BTreeMap<u64, String> {
-    let mut approved = BTreeMap::new();
-    for known in controls {
-        let Control::Approval {
-            index,
-            leaf,
-            key,
-            signature,
-        } = &known.control
-        else {
-            continue;
-        };
-        let entry = controls
-            .iter()
-            .find(|control| control.index == *index && control.leaf == *leaf);
-        let message = approval_message(origin, *index, leaf);
-        if entry.is_some()
-            && trust.approvers.contains(key)
-            && key.verify(&message, signature).is_ok()
-        {
-            approved.insert(*index, crate::hash::to_hex(&key.key_id()));
-        }
-    }
-    approved
 }

@@ -246,6 +246,9 @@ impl LogVerifier<'_> {
             .and_then(|known| known.blob.as_ref())
             .and_then(|hash| self.blobs.get(hash));
         let before = self.chain.config().cloned();
+        if self.void_from == Some(index) {
+            self.active_at_void = Some(super::open::active_streams(&self.chain));
+        }
         let step = match self.chain.advance(bytes, body.map(Vec::as_slice)) {
             Ok(step) => step,
             Err(rejection) => {
@@ -281,7 +284,8 @@ impl LogVerifier<'_> {
             self.next_root += 1;
             self.roots_met += 1;
         }
-        let counted = self.hand_over.is_none_or(|end| index <= end.last_index);
+        let counted =
+            self.hand_over.is_none_or(|end| index <= end.last_index) && !self.is_void(index);
         if let Some(end) = self.hand_over.filter(|end| end.last_index == index)
             && end.last_leaf != step.leaf
         {
@@ -328,7 +332,8 @@ impl LogVerifier<'_> {
                 _ if dropped => Run::Dropped,
                 _ => Run::Measured,
             };
-            self.take_ticks(index, *ticks, step.tick_ms, shift, run);
+            let config = step.config().map(|config| config.index);
+            self.take_ticks(index, *ticks, step.tick_ms, shift, run, config);
         }
         Ok(Task {
             index,
@@ -345,7 +350,15 @@ impl LogVerifier<'_> {
         })
     }
 
-    fn take_ticks(&mut self, index: u64, ticks: Ticks, tick_ms: u32, shift: Option<i64>, run: Run) {
+    fn take_ticks(
+        &mut self,
+        index: u64,
+        ticks: Ticks,
+        tick_ms: u32,
+        shift: Option<i64>,
+        run: Run,
+        config: Option<u64>,
+    ) {
         let (first, trust) = (self.first, self.trust);
         let at_start = self.sampled_at_start.contains(&ticks.stream);
         let axis = self.axes.entry(ticks.stream).or_insert_with(|| {
@@ -371,6 +384,9 @@ impl LogVerifier<'_> {
         // Every entry with a time is held to its bracket, in or out of the period: a wrong time
         // anywhere decides where the ticks around it stand.
         self.times.place(index, measured, to_ms, trust);
+        if let Some(config) = config {
+            self.configurations.used(config, measured);
+        }
         for number in self.carried.get(&ticks.stream).into_iter().flatten() {
             if let Some(covered) = self.covered.get_mut(*number) {
                 *covered = match *covered {
@@ -402,7 +418,7 @@ impl LogVerifier<'_> {
         before: Option<&crate::measurement::MeasurementConfig>,
         counted: bool,
     ) {
-        if matches!(control, Control::Config(_)) {
+        if matches!(control, Control::Config(_)) && !self.is_void(index) {
             self.take_config();
         }
         if counted {
@@ -465,15 +481,27 @@ impl LogVerifier<'_> {
                 )
             });
         }
+        let void = self.void_from;
         let mut streams = Vec::new();
         for (id, axis) in std::mem::take(&mut self.axes) {
             let is_relevant = self.relevant.contains(&id);
-            let ended = self.chain.stream(id).is_some_and(|state| !state.active);
+            let ended = match &self.active_at_void {
+                Some(active) => !active.contains(&id),
+                None => self.chain.stream(id).is_some_and(|state| !state.active),
+            };
             let (mut facts, problem) =
                 axis.finish(self.role.succeeds, self.hand_over.is_some(), ended);
             facts.relevant = is_relevant;
             match problem {
                 Some(problem @ Problem::Unexplained { .. }) => fail(problem),
+                Some(
+                    Problem::StartNotCovered { missing, .. }
+                    | Problem::EndNotCovered { missing, .. },
+                ) if is_relevant && void.is_some() => fail(Problem::Void {
+                    stream: id,
+                    missing,
+                    from: void.unwrap_or(0),
+                }),
                 Some(problem) if is_relevant && self.chain.size() == self.size => fail(problem),
                 _ => {}
             }
@@ -483,6 +511,20 @@ impl LogVerifier<'_> {
             if !found {
                 fail(Problem::PointMissing(name.clone()));
             }
+        }
+        let unapproved = self.configurations.unapproved();
+        if let Some(first) = unapproved
+            .first()
+            .filter(|_| self.trust.approvals.are_required())
+        {
+            let problem = Problem::Unapproved {
+                ticks: unapproved.iter().map(|found| found.ticks).sum(),
+            };
+            failures.push(
+                Failure::new(problem)
+                    .of_log(origin.as_str())
+                    .of_entry(first.index),
+            );
         }
         if let Some((index, end_ms, bound)) = self.times.first_outside.take() {
             let problem = Problem::OutsideBracket {
@@ -521,6 +563,9 @@ impl LogVerifier<'_> {
             dropped: self.dropped,
             disclosure: self.disclosure,
             remembered: self.remembered,
+            unapproved,
+            revocations: self.revocations,
+            void_from: self.void_from,
         };
         (facts, failures)
     }

@@ -258,6 +258,17 @@ impl Times {
         Ok((times, checkpoint))
     }
 
+    /// The size of the largest tree that the policy was met for before a moment: entries below it were
+    /// seen by then.
+    pub(super) fn covered_before(&self, unix_s: u64) -> u64 {
+        self.steps
+            .iter()
+            .filter(|step| step.not_after.is_some_and(|time| time < unix_s))
+            .map(|step| step.size)
+            .max()
+            .unwrap_or(0)
+    }
+
     /// Takes the freshness of the next entry.
     pub(super) fn pin(&mut self, freshness: Option<&Freshness>) {
         let Some(freshness) = freshness else { return };

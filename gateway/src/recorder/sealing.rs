@@ -93,7 +93,15 @@ impl Recorder {
     }
 
     async fn try_seal(&mut self, item: &Item<'_>, now: ClockReading) -> Result<u64, RecorderError> {
-        if self.log.rotation_due(&now) {
+        let stolen = match item {
+            // Only a key that was replaced can be revoked, and a stolen one must not sign on.
+            Item::Control(Control::KeyRevoke { key_id, .. }) => {
+                let in_force = self.log.chain().entry_key();
+                in_force.is_some_and(|key| key.key_id() == *key_id)
+            }
+            _ => false,
+        };
+        if stolen || self.log.rotation_due(&now) {
             let sealed = self.log.rotate(journal(&mut self.journal)?).await?;
             self.take_sealed(sealed).await?;
         }
@@ -129,7 +137,12 @@ impl Recorder {
             let size = self.log.chain().size();
             let to = size.saturating_sub(1);
             let text = cut_text(&text, 1_000);
-            let annotation = Control::Annotation { from: to, to, text };
+            let annotation = Control::Annotation {
+                from: to,
+                to,
+                text,
+                person: None,
+            };
             self.control(&annotation, self.stamp()).await?;
         }
         Ok(())

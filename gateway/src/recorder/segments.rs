@@ -256,6 +256,7 @@ impl Recorder {
                 from: index,
                 to: index,
                 text: cut_text(&text, 1_000),
+                person: None,
             };
             self.control(&annotation, stamp).await?;
         }

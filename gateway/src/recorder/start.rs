@@ -80,7 +80,8 @@ impl Recorder {
         let boot_id = boot_id(&settings.origin, &around.os_boot, counter);
         let clock = Arc::clone(&around.clock);
         let faults = Arc::clone(&around.faults);
-        let log = Log::new(identity, chain, opened.buffer, boot_id, clock, faults);
+        let mut log = Log::new(identity, chain, opened.buffer, boot_id, clock, faults);
+        log.find_key_day().await?;
         let acknowledged = *Outcome::load(&settings.data_dir).acknowledged.borrow();
         let mut recorder = Self {
             clock: around.clock,
@@ -385,8 +386,13 @@ impl Recorder {
             tracing::error!("{text}");
             let to = self.log.chain().size().saturating_sub(1);
             let text = super::cut_text(text, 1_000);
-            self.control(&Control::Annotation { from: to, to, text }, self.stamp())
-                .await?;
+            let annotation = Control::Annotation {
+                from: to,
+                to,
+                text,
+                person: None,
+            };
+            self.control(&annotation, self.stamp()).await?;
         }
         Ok(())
     }

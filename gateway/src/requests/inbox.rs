@@ -6,6 +6,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use evidence::chain::Chain;
 use evidence::control::{Control, kind};
 use evidence::entry::{Body, ControlBody, Entry};
 use serde::Serialize;
@@ -19,7 +20,8 @@ use crate::recorder::{Recorder, RecorderError};
 
 /// What may be asked for. Everything else follows from what the gateway itself does, and some of it
 /// would end the log.
-const ON_REQUEST: [u64; 4] = [
+const ON_REQUEST: [u64; 5] = [
+    kind::KEY_REVOKE,
     kind::ANNOTATION,
     kind::DEVICE,
     kind::COMMISSIONING,
@@ -327,7 +329,8 @@ impl Inbox {
         let (since, sealed) = match before {
             Some(found) => found,
             None => {
-                if let Some(why) = listener.objection(control) {
+                let objection = objection(recorder.log().chain(), control);
+                if let Some(why) = objection.or_else(|| listener.objection(control)) {
                     return Ok(Ok(Some(Outcome::Refused(why))));
                 }
                 let since = recorder.status().size;
@@ -392,6 +395,30 @@ impl Inbox {
                 Err(LogError::Buffer(BufferError::Died(step)).into())
             }
         }
+    }
+}
+
+/// Why the log's own rules would refuse a statement, where a person may ask for such a one.
+fn objection(chain: &Chain, control: &Control) -> Option<String> {
+    let size = chain.size();
+    match control {
+        Control::KeyRevoke { key_id, .. } => {
+            let in_force = chain.entry_key().is_some_and(|key| key.key_id() == *key_id);
+            let used = in_force || chain.is_retired(*key_id);
+            (!used).then(|| {
+                format!(
+                    "this log never used an entry key of id {}; look at the id again",
+                    hex::encode(key_id)
+                )
+            })
+        }
+        Control::Annotation { from, to, .. } if from > to || *to >= size => Some(format!(
+            "entries {from} to {to} are not in the log, which has {size} entries, numbered from 0"
+        )),
+        Control::Approval { index, .. } if *index >= size => Some(format!(
+            "entry {index} is not in the log, which has {size} entries, numbered from 0"
+        )),
+        _ => None,
     }
 }
 

@@ -203,7 +203,12 @@ impl Book {
         let parts = rules::parts(&self.rules);
         for text in parts {
             let to = recorder.log().chain().size().saturating_sub(1);
-            let annotation = Control::Annotation { from: to, to, text };
+            let annotation = Control::Annotation {
+                from: to,
+                to,
+                text,
+                person: None,
+            };
             if recorder.seal_control(&annotation).await?.is_none() {
                 return Ok(false);
             }

@@ -175,7 +175,10 @@ async fn run_steps(steps: &[Step]) {
     for &step in steps {
         for strike in [Strike::Fail, Strike::FailButPersist, Strike::Die] {
             // These happen once: at midnight.
-            let rare = matches!(step, Step::NewFile | Step::KeyPrepared | Step::KeySealed);
+            let rare = matches!(
+                step,
+                Step::NewFile | Step::KeyPrepared | Step::KeySealed | Step::KeyErased
+            );
             for from in 0..if rare { 1 } else { 3 } {
                 run_case(step, strike, from, 1).await;
             }
@@ -200,7 +203,13 @@ async fn the_log_is_whole_after_any_fault_between_commit_and_release() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_log_is_whole_after_any_fault_of_a_new_file_or_key() {
-    run_steps(&[Step::NewFile, Step::KeyPrepared, Step::KeySealed]).await;
+    run_steps(&[
+        Step::NewFile,
+        Step::KeyPrepared,
+        Step::KeySealed,
+        Step::KeyErased,
+    ])
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -347,3 +347,93 @@ async fn an_enrolled_gateway_delivers_all_of_it_the_last_segment_included() {
     let status: serde_json::Value = serde_json::from_slice(&status.stdout).unwrap();
     assert_eq!(status["delivery"]["acknowledged"], size);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_approval_goes_to_the_authority_s_desk_and_back_while_the_gateway_runs() {
+    use evidence::control::{Control, kind};
+    use evidence::hash::leaf_hash;
+    use evidence::key::SigningKey;
+    use evidence::statement::{Approval, Controls, Signed, Statement};
+
+    let gateway = Gateway::new();
+    assert!(gateway.output(&["init"]).status.success());
+    let mut child = gateway.start();
+    wait_for("the first entries", &gateway.data(), 4).await;
+    let path = |name: &str| gateway.dir.path().join(name).display().to_string();
+    let told = |output: &Output| {
+        format!(
+            "{}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        )
+    };
+    let asked = gateway.output(&["approval-request", "--out", &path("controls.txt")]);
+    assert!(asked.status.success(), "{}", told(&asked));
+    let controls = Controls::parse(&std::fs::read(path("controls.txt")).unwrap()).unwrap();
+    let found = controls.check().unwrap();
+    let config = found
+        .iter()
+        .find(|found| found.control.kind() == kind::CONFIG)
+        .unwrap();
+    let key = SigningKey::from_seed([200; 32]);
+    let sign = |origin: &str, leaf| {
+        let statement = Statement::Approval(Approval {
+            origin: Origin::parse(origin).unwrap(),
+            index: config.index,
+            leaf,
+        });
+        let file = Signed::sign(statement, &key).unwrap().to_bytes();
+        gateway::durable::write_file(
+            path("approval.txt").as_ref(),
+            &file,
+            gateway::durable::Access::All,
+        )
+        .unwrap();
+    };
+    // Of another log, of another entry, and in the wrong command: nothing is sealed.
+    sign("example.com/gw/other", config.leaf);
+    let other = gateway.output(&["approve", &path("approval.txt")]);
+    assert_eq!(other.status.code(), Some(64), "{}", told(&other));
+    assert!(
+        told(&other).contains("example.com/gw/other"),
+        "{}",
+        told(&other)
+    );
+    sign(ORIGIN, leaf_hash(b"another"));
+    let other = gateway.output(&["approve", &path("approval.txt")]);
+    assert_eq!(other.status.code(), Some(1), "{}", told(&other));
+    sign(ORIGIN, config.leaf);
+    let other = gateway.output(&["revoke-key", &path("approval.txt")]);
+    assert!(
+        told(&other).contains("fieldseal-gateway approve"),
+        "{}",
+        told(&other)
+    );
+
+    let sealed = gateway.output(&["approve", &path("approval.txt")]);
+    assert!(sealed.status.success(), "{}", told(&sealed));
+    let remark = gateway.output(&[
+        "annotate",
+        "--from",
+        "0",
+        "--to",
+        "1",
+        "--person",
+        "R. Sato",
+        "--text",
+        "cabinet open",
+    ]);
+    assert!(remark.status.success(), "{}", told(&remark));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let applied = whole(&gateway.data().join("log"), &Origin::parse(ORIGIN).unwrap()).await;
+    let approvals = applied.iter().filter(|step| {
+        matches!(&step.control, Some(Control::Approval { index, leaf, .. })
+            if *index == config.index && *leaf == config.leaf)
+    });
+    assert_eq!(approvals.count(), 1);
+    let remarks = applied.iter().filter(|step| {
+        matches!(&step.control, Some(Control::Annotation { person: Some(person), .. }) if person == "R. Sato")
+    });
+    assert_eq!(remarks.count(), 1);
+}

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use evidence::control::kind;
+use evidence::entry::ClockStatus;
 use evidence::entry::GapReason;
 use evidence::quality::Quality;
 use gateway::clock::{Clock as _, ManualClock};
@@ -244,6 +245,35 @@ async fn the_entry_key_changes_with_the_utc_day() {
         .filter(|name| name.ends_with(".db"))
         .collect();
     assert_eq!(files.len(), 2, "{files:?}");
+}
+
+#[tokio::test]
+async fn a_key_that_began_while_the_clock_was_unset_is_replaced_when_the_time_is_known() {
+    // The day of the guessed time is the true one: only the entry that named the key tells that nobody
+    // knew it then.
+    let clock = ManualClock::unset(5_000);
+    clock.set(MARCH + 3_600_000, ClockStatus::Unset);
+    let mut site = Site::new(clock);
+    let mut recorder = site.start().await;
+    let first_key = *recorder.log().chain().entry_key().unwrap();
+    seconds(&mut recorder, &site.clock, 12).await;
+    assert_eq!(*recorder.log().chain().entry_key().unwrap(), first_key);
+    site.clock.set(MARCH + 3_630_000, ClockStatus::Ntp);
+    seconds(&mut recorder, &site.clock, 12).await;
+    let second_key = *recorder.log().chain().entry_key().unwrap();
+    assert_ne!(second_key, first_key);
+    recorder.close().await.unwrap();
+    // Off for three days: one rotation, late, with the first entry.
+    site.clock.advance(3 * 86_400_000);
+    let recorder = site.start().await;
+    assert_ne!(*recorder.log().chain().entry_key().unwrap(), second_key);
+    recorder.close().await.unwrap();
+    let applied = site.whole().await;
+    let keys = controls(&applied)
+        .into_iter()
+        .filter(|&control| control == kind::KEY_ADD)
+        .count();
+    assert_eq!(keys, 2);
 }
 
 #[tokio::test]

@@ -8,6 +8,9 @@ use std::time::Duration;
 
 use evidence::chain::Applied;
 use evidence::control::Control;
+use evidence::hash::Origin;
+use evidence::key::SigningKey;
+use evidence::statement::{Revocation, Signed, Statement};
 use gateway::clock::ManualClock;
 use gateway::durable::{self, Access};
 use gateway::faults::{Faults, NoFaults, Step, Strike};
@@ -506,4 +509,104 @@ async fn one_item_that_cannot_be_taken_keeps_nothing_else_waiting() {
     assert!(folder.join("a.answer").is_file());
     recorder.close().await.unwrap();
     site.whole().await;
+}
+
+/// An authority's statement, sealed as the commands do.
+fn revoked(origin: &Origin, key_id: [u8; 8]) -> Control {
+    let statement = Statement::Revocation(Revocation {
+        origin: origin.clone(),
+        key_id,
+        since_s: MARCH / 1_000,
+        reason: "the card was copied".to_owned(),
+    });
+    Control::from(Signed::sign(statement, &SigningKey::from_seed([200; 32])).unwrap())
+}
+
+#[tokio::test]
+async fn a_stolen_key_in_force_is_replaced_before_its_revocation_is_sealed() {
+    let mut site = Site::new(ManualClock::trusted(MARCH + 5_000, 5_000));
+    let mut recorder = site.start().await;
+    seconds(&mut recorder, &site.clock, 3).await;
+    let stolen = recorder.log().chain().entry_key().unwrap().key_id();
+    recorder.close().await.unwrap();
+    let origin = site.settings.origin.clone();
+    let statement = revoked(&origin, stolen);
+    let sealed = request(of(&site), statement.clone()).await.unwrap();
+    // Once more: the key is replaced already, and only the statement is sealed.
+    let again = request(of(&site), statement.clone()).await.unwrap();
+    assert_eq!(again.index, sealed.index + 1);
+    let refused = request(of(&site), revoked(&origin, [9; 8])).await;
+    assert!(
+        matches!(&refused, Err(RequestError::Refused(why)) if why.contains("never used")),
+        "{refused:?}"
+    );
+    let mut recorder = site.start().await;
+    seconds(&mut recorder, &site.clock, 12).await;
+    recorder.close().await.unwrap();
+    let applied = site.whole().await;
+    assert_eq!(places(&applied, &statement), [sealed.index, again.index]);
+    let before = usize::try_from(sealed.index - 1).unwrap();
+    assert!(matches!(applied[before].control, Some(Control::KeyAdd(_))));
+}
+
+#[tokio::test]
+async fn wherever_the_gateway_dies_a_stolen_key_is_replaced_and_its_revocation_sealed_once() {
+    let steps = [
+        Step::KeyPrepared,
+        Step::KeySealed,
+        Step::KeyErased,
+        Step::RequestSealed,
+    ];
+    for step in steps {
+        let mut site = Site::new(ManualClock::trusted(MARCH + 5_000, 5_000));
+        let mut recorder = site.start().await;
+        seconds(&mut recorder, &site.clock, 3).await;
+        let stolen = recorder.log().chain().entry_key().unwrap().key_id();
+        recorder.close().await.unwrap();
+        let statement = revoked(&site.settings.origin.clone(), stolen);
+        let (settings, mut around) = of(&site);
+        around.faults = Arc::new(DieOnce {
+            step,
+            done: AtomicBool::new(false),
+        });
+        let died = request((settings, around), statement.clone()).await;
+        assert!(
+            matches!(died, Err(RequestError::Unfinished(_))),
+            "{step:?}: {died:?}"
+        );
+        let mut recorder = site.start().await;
+        let inbox = Inbox::new(site.dir.path(), &site.faults);
+        inbox.serve(&mut recorder, &mut ()).await.unwrap();
+        recorder.close().await.unwrap();
+        let applied = site.whole().await;
+        assert_eq!(places(&applied, &statement).len(), 1, "{step:?}");
+        let in_force = applied.iter().rev().find_map(|step| match &step.control {
+            Some(Control::KeyAdd(key)) => Some(key.key_id()),
+            _ => None,
+        });
+        assert_ne!(in_force.unwrap(), stolen, "{step:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_remark_speaks_of_entries_that_are_there_and_names_its_person() {
+    let mut site = Site::new(ManualClock::trusted(MARCH + 5_000, 5_000));
+    let mut recorder = site.start().await;
+    seconds(&mut recorder, &site.clock, 3).await;
+    recorder.close().await.unwrap();
+    let remark = |from, to| Control::Annotation {
+        from,
+        to,
+        text: "the cabinet was open".to_owned(),
+        person: Some("R. Sato".to_owned()),
+    };
+    let sealed = request(of(&site), remark(0, 1)).await.unwrap();
+    for (from, to) in [(2, 1), (0, sealed.index + 50)] {
+        let refused = request(of(&site), remark(from, to)).await;
+        assert!(
+            matches!(refused, Err(RequestError::Refused(_))),
+            "{refused:?}"
+        );
+    }
+    assert_eq!(places(&site.whole().await, &remark(0, 1)), [sealed.index]);
 }

@@ -116,8 +116,8 @@ def control_body(kind, data):
     h32, t, u = (lambda v: raw(v, 32)), text, uint
     shapes = {
         1: {"format": lambda v: v == 1 and v is not True, "origin": t, "log_key": h32, "software": t, "entry_key": h32},
-        3: {"key": h32}, 4: {"key_id": lambda v: raw(v, 8), "reason": t}, 5: {"binary": h32, "version": t},
-        8: {"to": u, "from": u, "text": t},
+        3: {"key": h32}, 4: {"key": h32, "since": u, "key_id": lambda v: raw(v, 8), "reason": t, "signature": lambda v: raw(v, 64)}, 5: {"binary": h32, "version": t},
+        8: {"to": u, "from": u, "text": t, "person": t},
         9: {"note": t, "source": lambda v: uint(v, 3), "error_ms": u,
             "placed": lambda v: listed(v) and all(listed(p, 4) and uint(p[0], 65_535) and uint(p[1]) and uint(p[2]) and integer(p[3]) for p in v),
             "shifts": lambda v: listed(v) and all(listed(s, 2) and uint(s[0], 65_535) and integer(s[1]) for s in v)},
@@ -129,6 +129,8 @@ def control_body(kind, data):
     body = Cbor(data, "E19").whole()
     shapes[10] = device_shape(body)
     shape = shapes.get(kind)
+    if kind == 8 and isinstance(body, dict) and "person" not in body:
+        shape = {k: v for k, v in shape.items() if k != "person"}
     need(shape is not None, "E19", f"control kind {kind} is unknown")
     need(isinstance(body, dict) and set(body) == set(shape) and all(shape[k](body[k]) for k in shape), "E19", f"the body of control kind {kind} is malformed")
     for k in ("log_key", "entry_key", "key"):
@@ -163,6 +165,7 @@ class Config:
         for d in m["devices"]:
             if not isinstance(d, dict) or not {"name", "path", "protocol"} <= set(d) <= {"name", "path", "protocol", "unit_id", "template"}:
                 raise bad
+        self.devices = m["devices"]
         self.points, names = [], set()
         for p in m["points"]:
             if not isinstance(p, dict) or not self.point(p, len(m["devices"])) or p["name"] in names:

@@ -2,6 +2,7 @@
 import bisect
 import unicodedata
 
+from .authority import Configurations, approved_entries, revocations_of
 from .chain import Chain
 from .entries import Entry, control_body
 from .failures import I64, Failure, need
@@ -125,8 +126,15 @@ class Log:
         for entry in entries:
             self.controls.append((entry, self.body(entry)))
         self.by_index = {entry.index: leaf_hash(entry.bytes) for entry, _ in self.controls}
-        self.placed = [p for entry, body in self.controls if entry.control == 9 for p in body["placed"]]
+        options = self.options
+        self.configurations = Configurations(self.controls, approved_entries(self.origin, self.controls, options.approvers))
+        self.revocations = revocations_of(self.origin, self.controls, self.steps, self.size, options)
+        self.void = min((r["void_from"] for r in self.revocations if r["void_from"] is not None), default=None)
+        self.placed = [p for entry, body in self.controls if entry.control == 9 and not self.is_void(entry.index) for p in body["placed"]]
         self.gone = [(body["from"], body["to"]) for entry, body in self.controls if entry.control == 15]
+
+    def is_void(self, index):
+        return self.void is not None and index >= self.void
 
     def body(self, entry):
         try:
@@ -186,6 +194,10 @@ class Log:
         self.extra = {"no_lower": 0, "no_upper": 0, "widest_s": 0, "latest_s": 0, "outside": 0, "pins_trusted": 0, "pins_unknown": 0}
         self.pinned = self.outside = None
         self.covered, self.relevant, self.found, self.keys = {}, set(), set(), []
+        self.active_at_void = None
+        self.config_index = max((e.index for e, _ in self.controls if e.control == 2 and e.index < self.first), default=None)
+        if self.void is not None and self.void <= self.first:
+            self.active_at_void = {s for s, v in chain.streams.items() if v["active"]}
         self.take_config()
         workers = Workers(self.size - self.first, set(self.points) if self.options.decode else None, lambda meta, opened: self.opened(sink, meta, opened),
                           self.options.processes)
@@ -234,6 +246,8 @@ class Log:
         chain = self.chain
         i = chain.range.size
         need(i < self.size, "V10", "an entry behind the last one of the checkpoint", i)
+        if i == self.void:
+            self.active_at_void = {s for s, v in chain.streams.items() if v["active"]}
         try:
             entry = Entry(data, self.origin)
             key, shift, tick, _ = chain.accept(entry, (lambda: self.body(entry)) if entry.kind == 0 else None)
@@ -247,7 +261,7 @@ class Log:
             need(same or entry.kind == 0 or signed_by(key, entry.signature, entry.message), "E06", "the signature does not verify", i)
             need(same, "V08", f"the root over {i + 1} entries", i)
             self.met += 1
-        counted = self.hand_over is None or i <= self.hand_over[0]
+        counted = (self.hand_over is None or i <= self.hand_over[0]) and not self.is_void(i)
         need(self.hand_over is None or i != self.hand_over[0] or chain.previous == self.hand_over[1], "V16", "the successor names another entry", i)
         if entry.freshness:
             time = self.pins.get(entry.freshness[1]) if entry.freshness[0] == 1 else None
@@ -257,7 +271,9 @@ class Log:
         if not self.keys or self.keys[-1] != entry.kid:
             self.keys.append(entry.kid)
         if entry.kind == 0 and entry.control == 2:
-            self.take_config()
+            self.config_index = i
+            if not self.is_void(i):
+                self.take_config()
         gone = entry.kind == 1 and any(low <= i <= high for low, high in self.gone)
         self.dropped += gone
         if entry.kind and shift is None:
@@ -281,18 +297,24 @@ class Log:
                 self.axes[stream] = Axis(state["tick"], options.t0, options.t1, self.first == 0 or stream not in self.at_start)
         streams = []
         for stream, axis in sorted(self.axes.items()):
-            facts, problem = axis.finish(stream, self.succeeds, self.hand_over is not None, not chain.streams[stream]["active"])
+            ended = not chain.streams[stream]["active"] if self.active_at_void is None else stream not in self.active_at_void
+            facts, problem = axis.finish(stream, self.succeeds, self.hand_over is not None, ended)
             facts["relevant"] = stream in self.relevant
-            if problem and (problem.code == "V14" or facts["relevant"] and chain.range.size == self.size):
+            if problem and facts["relevant"] and self.void is not None and problem.code in ("V11", "V12"):
+                failures.append(Failure("V23", f"stream {stream}: ticks of the period are void from entry {self.void} on"))
+            elif problem and (problem.code == "V14" or facts["relevant"] and chain.range.size == self.size):
                 failures.append(problem)
             streams.append(facts)
         failures += [Failure("V13", f"point {name} is in no configuration") for name in self.points if name not in self.found]
+        unapproved = self.configurations.unapproved()
+        if unapproved and options.approvals == "required":
+            failures.append(Failure("V24", "the configuration is not approved", unapproved[0]["index"]))
         if self.outside is not None:
             failures.append(Failure("V15", "a claimed time outside its bracket", self.outside))
         self.facts = {
             "origin": self.origin, "first": self.first, "size": self.size, "root": self.root.hex(), "controls": len(self.controls),
             "entry_keys": len(self.keys), "cosigned": self.cosigned, "quorum_met": self.quorum_met, "roots": self.met,
-            "dropped": self.dropped, "streams": streams, "complete": True, "samples": self.samples,
+            "dropped": self.dropped, "unapproved": unapproved, "revocations": self.revocations, "void_from": self.void, "streams": streams, "complete": True, "samples": self.samples,
             "not_good": {str(code): n for code, n in sorted(self.not_good.items())},
             "disclosure": self.disclosure, "time": {"within": self.within, "classes": self.classes, **self.extra},
         }
@@ -322,6 +344,7 @@ class Log:
             axis.unplaced += entry.count
             return False
         ticks = axis.take(entry.first + shift, entry.count, what)
+        self.configurations.use(self.config_index, ticks)
         start, end = (entry.first + shift) * tick, (entry.first + entry.count + shift) * tick
         for name in self.carried.get(entry.stream, ()):
             low, high = self.covered.get(name, (start, end))

@@ -73,7 +73,9 @@ class Vkey:
 
 
 class Note:
-    def __init__(self, data, code):
+    @staticmethod
+    def split(data, code):
+        """Text and signature lines (name, key hash, signature) of any signed note."""
         need(len(data) <= 65_536, code, "a note is too long")
         try:
             whole = data.decode("utf-8")
@@ -84,13 +86,18 @@ class Note:
         need(blank and lines, code, "a note has no signatures")
         lines = lines.split("\n")
         need(len(lines) <= 64, code, "a note has too many signatures")
-        self.text, self.lines, self.code = text + "\n", [], code
+        found = []
         for line in lines:
             mark, _, rest = line.partition(" ")
             name, space, coded = rest.partition(" ")
             sig = unbase64(coded)
             need(mark == "—" and space and is_key_name(name) and sig and len(sig) >= 5, code, "a signature line is malformed")
-            self.lines.append((name, sig[:4], sig[4:]))
+            found.append((name, sig[:4], sig[4:]))
+        return text + "\n", found
+
+    def __init__(self, data, code):
+        self.text, self.lines = self.split(data, code)
+        self.code = code
         parts = self.text.split("\n")
         need(len(parts) == 4, code, "a checkpoint has three lines")
         self.origin, self.size, self.root = parts[0], decimal(parts[1]), unbase64(parts[2])

@@ -6,6 +6,7 @@ import tomllib
 import zoneinfo
 
 from .archive import Tar
+from .authority import authority_key, read_revocation
 from .failures import Failure, Mistake
 from .log import Log
 from .notes import Policy, Vkey
@@ -34,6 +35,8 @@ class Options:
         self.collector = args.collector or ("W0" if "W0" in names else None)
         self.tolerance_ms, self.max_delay_s = args.tolerance_s * 1000, args.max_delay_h * 3600
         self.processes = args.processes
+        self.approvers, self.approvals = [authority_key(text) for text in args.approver], args.approvals
+        self.revocations = [read_revocation(path, self.approvers) for path in args.revocation]
         self.logs, self.points = self.plan["logs"], self.plan.get("points", [])
         self.anchors = {log["origin"]: Vkey(log["anchor"]) for log in self.logs}
         entered = self.plan.get("project_log")
@@ -43,6 +46,9 @@ class Options:
         for anchor in [*self.anchors.values(), *([self.project_key] if entered else [])]:
             if self.policy.logs and anchor not in self.policy.logs:
                 raise Mistake(f"the policy lists logs, but not `{anchor.name}` with the plan's key")
+        for revocation in self.revocations:
+            if revocation["origin"] not in self.anchors:
+                raise Mistake(f"--revocation: the plan names no log `{revocation['origin']}`")
         for given in args.anchor:
             vkey = Vkey(given)
             if self.anchors.get(vkey.name) != vkey:

@@ -59,7 +59,8 @@ pub struct BundleArgs {
     /// More unmeasured time than this share of a stream gives exit code 1.
     #[arg(long, value_name = "PERCENT", default_value_t = 5)]
     pub gap_limit_percent: u32,
-    /// A public key (64 hex digits) whose approvals of configuration changes you accept; may be repeated.
+    /// The public key (64 hex digits) of an authority whose approvals of configurations and revocations
+    /// of keys you accept; may be repeated.
     #[arg(long, value_name = "HEX")]
     pub approver: Vec<String>,
     /// A file in which this program remembers the checkpoints it saw. Use the same one for every audit
@@ -71,6 +72,14 @@ pub struct BundleArgs {
     /// bundle are counted and prove nothing.
     #[arg(long, value_name = "FILE")]
     pub timestamp_roots: Option<PathBuf>,
+    /// What values under a configuration that no --approver approved come to: `reported` tells them and
+    /// what the report would be without them, `required` makes them a failure (exit code 4).
+    #[arg(long, value_name = "POLICY", default_value = "reported", value_parser = ["reported", "required"])]
+    pub approvals: String,
+    /// A file in which an --approver declares an entry key stolen; may be repeated. What that key signed
+    /// and no witness had seen by then is void.
+    #[arg(long, value_name = "FILE")]
+    pub revocation: Vec<PathBuf>,
     /// Print the verdict as JSON.
     #[arg(long)]
     pub json: bool,

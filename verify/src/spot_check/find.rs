@@ -13,7 +13,9 @@ use evidence::merkle::{LeafHashes, inclusion_proof};
 use evidence::note::Note;
 use evidence::proof::TlogProof;
 use evidence::spot::{NO_SAMPLE, Paths, SpotProof, TableProof, chunks_of};
-use evidence::verification::{Failure, Frames, LogRole, LogVerifier, Problem, Task, Trust};
+use evidence::verification::{
+    Approvals, Failure, Frames, LogRole, LogVerifier, Problem, Task, Trust,
+};
 
 use super::draw::{Draw, fresh_seed};
 use super::{Outcome, Trusted, nothing};
@@ -96,6 +98,8 @@ pub(super) fn find(
         tolerance_ms: 300_000,
         max_delay_s: 86_400,
         approvers: Vec::new(),
+        approvals: Approvals::Reported,
+        revocations: Vec::new(),
         timestamp_roots: None,
     };
     let mut logs = Vec::new();

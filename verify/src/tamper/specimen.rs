@@ -53,6 +53,8 @@ pub fn specimen() -> anyhow::Result<Specimen> {
         tolerance_ms: 300_000,
         max_delay_s: 86_400,
         approvers: vec![key(92).public()],
+        approvals: Approvals::Reported,
+        revocations: Vec::new(),
         timestamp_roots: None,
     };
     Ok(Specimen {

@@ -84,7 +84,6 @@ fn a_configuration_too_long_for_its_entry_travels_beside_it_and_approvals_are_to
         .iter()
         .map(|byte| format!("{byte:02x}"))
         .collect();
-    files.python = false; // it does not judge approvals
     files.extra.extend(["--approver".to_owned(), approver_hex]);
     let outcome = files.check(&site.spec().write());
     assert_eq!(outcome.exit, 0, "{}", outcome.failure());

@@ -2,6 +2,7 @@
 //! checked by the second implementation in Python as well.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
 
+mod authorities;
 mod devices;
 mod disclosed;
 mod entered;
