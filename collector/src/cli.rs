@@ -6,9 +6,11 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use evidence::chain::Chain;
+use evidence::key::VerifyingKey;
 use ring::rand::{SecureRandom as _, SystemRandom};
 use store::{EnrolmentCode, LogRef, Relay, Store};
 
+use crate::authority::{self, Revoked};
 use crate::clock::{Clock, SystemClock};
 use crate::code::Code;
 use crate::config::{Config, StoreAddress};
@@ -104,6 +106,46 @@ enum Command {
         #[arg(long, default_value = "collector.toml")]
         config: PathBuf,
     },
+    /// Takes in an authority's word that an entry key was stolen; closes the log if that key still counts.
+    ///
+    /// The file is what `fieldseal-verify revoke` wrote. A closed log takes no new entries; the gateway
+    /// is told why and begins a new log. Nothing that is stored changes.
+    Revoke {
+        /// The configuration file.
+        #[arg(long, default_value = "collector.toml")]
+        config: PathBuf,
+        /// The revocation.
+        file: PathBuf,
+        /// The public key (64 hex digits) of the authority whose word you take.
+        #[arg(long, value_name = "HEX")]
+        authority: String,
+    },
+    /// Writes where a log ends here, for the gateway that takes over from a lost one.
+    ///
+    /// Carry the file to the new gateway: `fieldseal-gateway init --after-end FILE`.
+    LogEnd {
+        /// The configuration file.
+        #[arg(long, default_value = "collector.toml")]
+        config: PathBuf,
+        /// The log's name.
+        #[arg(long, value_name = "ORIGIN")]
+        log: String,
+        /// Where to write it; it must not exist.
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+    /// Writes every control entry of a log into a file, for an authority that is to approve one.
+    Controls {
+        /// The configuration file.
+        #[arg(long, default_value = "collector.toml")]
+        config: PathBuf,
+        /// The log's name.
+        #[arg(long, value_name = "ORIGIN")]
+        log: String,
+        /// Where to write them; it must not exist.
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
     /// Lists sites and logs: size, age of the newest cosignature, what is in quarantine.
     Status {
         /// The configuration file.
@@ -154,6 +196,23 @@ impl Args {
                 answer,
             } => enrol(&config, &request, &answer).await,
             Command::Verify { config } => verify(&config).await,
+            Command::Revoke {
+                config,
+                file,
+                authority,
+            } => revoke(&config, &file, &authority).await,
+            Command::LogEnd { config, log, out } => {
+                let store = open_store(&config).await?;
+                let end = authority::log_end(&store, &log).await;
+                store.close().await;
+                write_out(&out, end?.encode().as_bytes())
+            }
+            Command::Controls { config, log, out } => {
+                let store = open_store(&config).await?;
+                let controls = authority::controls(&store, &log).await;
+                store.close().await;
+                write_out(&out, &controls?.encode())
+            }
             Command::Status { config } => status(&config).await,
         }
     }
@@ -305,6 +364,44 @@ async fn enrol(config: &Path, request: &Path, answer: &Path) -> anyhow::Result<(
         answer.display(),
         answer.file_name().unwrap_or_default().to_string_lossy(),
     ));
+    Ok(())
+}
+
+async fn open_store(config: &Path) -> anyhow::Result<Store> {
+    Ok(Store::open(&Config::load(config)?.store.url()?).await?)
+}
+
+fn write_out(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    crate::durable::create(path, bytes, 0o644)
+        .with_context(|| format!("write `{}`", path.display()))?;
+    print(&format!("written to {}\n", path.display()));
+    Ok(())
+}
+
+async fn revoke(config: &Path, file: &Path, authority: &str) -> anyhow::Result<()> {
+    let key = hex::decode(authority)
+        .ok()
+        .and_then(|bytes| VerifyingKey::from_slice(&bytes).ok())
+        .with_context(|| format!("--authority {authority}: not a public key of 64 hex digits"))?;
+    let bytes = std::fs::read(file).with_context(|| format!("read `{}`", file.display()))?;
+    let config = Config::load(config)?;
+    let cosigner = Cosigner::load(&config.cosigner_key_file)?;
+    let store = Store::open(&config.store.url()?).await?;
+    let taken = authority::revoke(&store, cosigner.vkey(), &bytes, &key).await;
+    store.close().await;
+    let (revocation, revoked) = taken.with_context(|| format!("`{}`", file.display()))?;
+    let id = hex::encode(revocation.key_id);
+    print(&match revoked {
+        Revoked::Closed => format!(
+            "Entry key {id}: log {} takes no new entries here from now on. Its gateway is told to begin a \
+             new log.\n",
+            revocation.origin
+        ),
+        Revoked::Kept => format!(
+            "Entry key {id}: all that it signed was cosigned here before the theft; log {} goes on.\n",
+            revocation.origin
+        ),
+    });
     Ok(())
 }
 

@@ -16,6 +16,7 @@ use store::{Appended, Head, LogId, LogRef, Row};
 
 use crate::admission::{self, Covered, Differs, Refusal, Verdict};
 use crate::answer::{Answer, error_chain};
+use crate::authority;
 use crate::placing;
 use crate::replay::{self, ReplayError};
 use crate::server::Collector;
@@ -143,6 +144,11 @@ impl Collector {
             )),
             Verdict::Doubtful(doubt) => Err(doubt.answer(&head.log.origin)),
             Verdict::Enters(mut append) => {
+                // A stolen key signs no further entry in here; repeating what is stored stays welcome.
+                if let Some(reason) = self.store.meta(&authority::closed_name(log)).await? {
+                    let reason = String::from_utf8_lossy(&reason).into_owned();
+                    return Err(Answer::refused(StatusCode::FORBIDDEN, "revoked", reason));
+                }
                 // After the time was taken: a step before it is seen here.
                 self.watch
                     .check(&*self.clock)

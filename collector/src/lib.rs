@@ -34,6 +34,7 @@ pub mod tls;
 
 mod admission;
 mod answer;
+mod authority;
 mod durable;
 mod enrol;
 mod enrol_file;

@@ -314,7 +314,7 @@ fn control_kind(kind: u64) -> u16 {
 }
 
 /// All control entries of one kind that are stored.
-async fn controls(
+pub(crate) async fn controls(
     store: &Store,
     log: LogRef,
     kind: u64,

@@ -227,3 +227,77 @@ fn no_single_changed_byte_of_an_upload_gets_in() {
         serving.stop().await;
     });
 }
+
+#[test]
+fn a_log_whose_key_was_stolen_takes_no_new_entries_and_says_what_to_do() {
+    use evidence::statement::{Controls, LogEnd, Revocation, Signed, Statement};
+
+    crate::bed::on_sqlite(async |bed| {
+        let serving = bed.serve();
+        let mut edge = Edge::enrolled(bed, &serving).await;
+        edge.seal_data(&[1, 2, 3]);
+        edge.deliver(&serving, 1, 3).await;
+        let config = bed.directory.join("collector.toml").display().to_string();
+        let file = |name: &str| bed.directory.join(name).display().to_string();
+        let run = |words: &[&str]| {
+            let output = std::process::Command::new(env!("CARGO_BIN_EXE_fieldseal-collector"))
+                .args(words)
+                .args(["--config", &config])
+                .output()
+                .unwrap();
+            let told = [output.stdout, output.stderr].concat();
+            (output.status.success(), String::from_utf8(told).unwrap())
+        };
+        let authority = SigningKey::from_seed([200; 32]);
+        let origin = edge.chain.origin().clone();
+        let revoke = |key_id, since_s| {
+            let statement = Statement::Revocation(Revocation {
+                origin: origin.clone(),
+                key_id,
+                since_s,
+                reason: "the card was copied".to_owned(),
+            });
+            let bytes = Signed::sign(statement, &authority).unwrap().to_bytes();
+            #[expect(clippy::disallowed_methods, reason = "a test's own file")]
+            std::fs::write(file("revoked.txt"), bytes).unwrap();
+            let public = hex::encode(authority.public().bytes());
+            run(&["revoke", &file("revoked.txt"), "--authority", &public])
+        };
+        let (done, told) = run(&[
+            "log-end",
+            "--log",
+            origin.as_str(),
+            "--out",
+            &file("end.txt"),
+        ]);
+        assert!(done, "{told}");
+        let end = LogEnd::parse(&std::fs::read_to_string(file("end.txt")).unwrap()).unwrap();
+        assert_eq!(
+            (end.last_index, end.last_leaf),
+            (2, *edge.chain.previous().unwrap())
+        );
+        let out = file("controls.txt");
+        let (done, told) = run(&["controls", "--log", origin.as_str(), "--out", &out]);
+        assert!(done, "{told}");
+        let controls = Controls::parse(&std::fs::read(out).unwrap()).unwrap();
+        assert_eq!(controls.check().unwrap().len(), 2);
+
+        let (done, told) = revoke([9; 8], 1);
+        assert!(!done && told.contains("never used"), "{told}");
+        let in_force = edge.chain.entry_key().unwrap().key_id();
+        let (done, told) = revoke(in_force, 1);
+        assert!(done && told.contains("takes no new entries"), "{told}");
+        edge.seal_data(&[4, 5, 6]);
+        let refused = edge.send(&serving, edge.upload(3, 4)).await;
+        assert_eq!(refused.status(), 403);
+        let text = refused.text().await.unwrap();
+        assert!(
+            text.contains("revoked") && text.contains("init --after"),
+            "{text}"
+        );
+        // What is stored already is still confirmed.
+        let known = edge.send(&serving, edge.upload(1, 3)).await;
+        assert_eq!(known.status(), 200);
+        serving.stop().await;
+    });
+}

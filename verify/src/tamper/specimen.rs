@@ -3,7 +3,7 @@
 use anyhow::Context as _;
 use evidence::key::SigningKey;
 use evidence::policy::Policy;
-use evidence::verification::Trust;
+use evidence::verification::{Approvals, Trust};
 use quantification::methodology;
 use quantification::period::date;
 use quantification::plan::Plan;
