@@ -192,6 +192,9 @@ class Log:
         self.axes, self.not_good, self.samples, self.dropped, self.met = {}, {}, 0, 0, 0
         self.within, self.classes = [0] * 5, [0] * 3
         self.extra = {"no_lower": 0, "no_upper": 0, "widest_s": 0, "latest_s": 0, "outside": 0, "pins_trusted": 0, "pins_unknown": 0}
+        # Counted only: their signatures are for `openssl ts -verify`.
+        self.extra |= {"timestamps": len(self.tar.under(self.folder, "time/")), "timestamps_verified": 0}
+        self.extra |= {"timestamps_checked": False, "timestamp_error": None, "stamped": 0}
         self.pinned = self.outside = None
         self.covered, self.relevant, self.found, self.keys = {}, set(), set(), []
         self.active_at_void = None
