@@ -211,6 +211,7 @@ fn a_project_log_holds_keys_and_records_and_nothing_else() {
         from: 0,
         to: 0,
         text: "a gateway's remark".to_owned(),
+        person: None,
     };
     assert_eq!(writer.enter(note), Err(Rejection::KindElsewhere(8)));
     let unset = Control::Record(Box::new(certificate("MP-1", "2026-12-01", None)));
