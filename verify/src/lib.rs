@@ -11,9 +11,11 @@
 
 pub mod approve;
 pub mod args;
+pub mod catalogue;
 mod durable;
 pub mod fetch;
 pub mod file;
+mod html;
 pub mod inputs;
 pub mod pipeline;
 mod print;
@@ -21,6 +23,7 @@ pub mod project;
 pub mod spot_check;
 pub mod state;
 pub mod tamper;
+mod terminal;
 pub mod verdict;
 pub mod witness;
 
@@ -45,13 +48,21 @@ pub type Progress<'p> = &'p (dyn Fn(u64, u64) + Sync);
 /// # Errors
 /// Only when `out` cannot be written.
 pub fn run(args: &BundleArgs, out: &mut dyn Write, progress: Progress<'_>) -> std::io::Result<u8> {
-    match verify_file(args, progress) {
+    let verified = verify_file(args, progress).and_then(|verdict| {
+        if let Some(path) = &args.html {
+            let name = args.file.file_name().unwrap_or_default().to_string_lossy();
+            let page = html::html(&verdict, args.language, &name);
+            durable::write_file(path, page.as_bytes())?;
+        }
+        Ok(verdict)
+    });
+    match verified {
         Ok(verdict) => {
             if args.json {
                 serde_json::to_writer_pretty(&mut *out, &verdict)?;
                 writeln!(out)?;
             } else {
-                out.write_all(print::text(&verdict).as_bytes())?;
+                out.write_all(print::text(&verdict, args.language).as_bytes())?;
             }
             Ok(verdict.exit)
         }

@@ -1,468 +1,400 @@
-//! The verdict in words, for somebody who is not a cryptographer.
+//! The verdict in words, for somebody who is not a cryptographer: the same page as text and as HTML.
 
-use std::fmt::Write as _;
-
-use evidence::quality::Quality;
-
-use crate::verdict::{
-    ApprovedOnlyVerdict, ForkVerdict, LogVerdict, StreamVerdict, TimeVerdict, Verdict,
-};
-
+mod authorities;
 mod project_log;
+
+use crate::catalogue::Language;
+use crate::terminal::{harmless, harmless_lines, wrapped, wrapped_from};
+use crate::verdict::{EventVerdict, ForkVerdict, LogVerdict, StreamVerdict, TimeVerdict, Verdict};
 
 /// Failures that are printed; the JSON has all.
 const MOST_FAILURES: usize = 30;
 /// Ranges of a weaker class that are printed.
 const MOST_RUNS: usize = 8;
 
-/// The whole text.
-pub(crate) fn text(verdict: &Verdict) -> String {
-    let mut out = Lines(String::new());
-    let period = &verdict.period;
-    let claimed = if period.claimed {
-        " (as the report claims; give --from and --to to decide it yourself)"
-    } else {
-        ""
-    };
-    out.line(
-        "period",
-        &format!(
-            "{} to {} in {}, {} to {}{claimed}",
-            period.from,
-            period.to,
-            period.zone,
-            utc(period.from_ms),
-            utc(period.to_ms)
-        ),
-    );
-    let plan = if verdict.plan_equal {
-        "the bundle carries the same"
-    } else {
-        "the bundle carries another one; yours decides"
-    };
-    out.line("plan", &format!("sha256 {}, {plan}", verdict.plan_sha256));
-    for log in &verdict.logs {
-        log_lines(&mut out, log, verdict);
-    }
-    hand_overs(&mut out, verdict);
-    project_log::lines(&mut out, &verdict.project_log);
-    report_lines(&mut out, verdict);
-    for fork in &verdict.forks {
-        fork_lines(&mut out, fork);
-    }
-    for failure in verdict.failures.iter().take(MOST_FAILURES) {
-        out.line("FAILED", &failure.text);
-    }
-    let more = verdict.failures.len().saturating_sub(MOST_FAILURES);
-    if more > 0 {
-        out.line("FAILED", &format!("and {more} more; --json lists all"));
-    }
-    conclusion(&mut out, verdict);
-    out.0
+/// What is told, in order.
+#[derive(Debug)]
+pub(crate) struct Page {
+    pub(crate) language: Language,
+    pub(crate) facts: Vec<Fact>,
+    pub(crate) forks: Vec<Fork>,
+    pub(crate) failures: Vec<Told>,
+    pub(crate) conclusion: Vec<Said>,
 }
 
-/// Lines with a label in front.
-struct Lines(String);
+/// A line under a label; without one it goes on with the label before.
+#[derive(Debug)]
+pub(crate) struct Fact {
+    pub(crate) label: String,
+    pub(crate) text: String,
+}
+
+/// Two notes that cannot both be true, each under a heading.
+#[derive(Debug)]
+pub(crate) struct Fork {
+    pub(crate) text: String,
+    pub(crate) notes: [(String, String); 2],
+}
+
+/// A failure.
+#[derive(Debug)]
+pub(crate) struct Told {
+    /// What kind it is, in the page's language.
+    pub(crate) title: String,
+    /// Code, place and rule.
+    pub(crate) text: String,
+}
+
+/// A sentence of the conclusion.
+#[derive(Debug)]
+pub(crate) struct Said {
+    pub(crate) tone: Tone,
+    pub(crate) text: String,
+}
+
+/// How a sentence is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tone {
+    Good,
+    Doubt,
+    Bad,
+    Plain,
+}
+
+/// The whole text.
+pub(crate) fn text(verdict: &Verdict, language: Language) -> String {
+    let page = page(verdict, language);
+    let mut out = String::new();
+    for fact in &page.facts {
+        wrapped(&mut out, &fact.label, &fact.text);
+    }
+    for fork in &page.forks {
+        wrapped(&mut out, &language.t("label_fork"), &fork.text);
+        for (what, note) in &fork.notes {
+            for line in [
+                "--- ",
+                what.as_str(),
+                "\n",
+                note.trim_end_matches('\n'),
+                "\n",
+            ] {
+                out.push_str(line);
+            }
+        }
+        out.push_str("---\n");
+    }
+    for failure in &page.failures {
+        // The rule is told in English; elsewhere its kind stands before it.
+        let text = match language {
+            Language::English => failure.text.clone(),
+            Language::Japanese => format!("{} — {}", failure.title, failure.text),
+        };
+        wrapped(&mut out, &language.t("label_failed"), &text);
+    }
+    for said in &page.conclusion {
+        wrapped_from(&mut out, 0, &said.text);
+    }
+    out
+}
+
+/// Everything that is told of a verdict.
+pub(crate) fn page(verdict: &Verdict, language: Language) -> Page {
+    let mut lines = Lines {
+        language,
+        facts: Vec::new(),
+    };
+    period_lines(&mut lines, verdict);
+    for log in &verdict.logs {
+        log_lines(&mut lines, log, verdict);
+    }
+    hand_overs(&mut lines, verdict);
+    project_log::lines(&mut lines, &verdict.project_log);
+    report_lines(&mut lines, verdict);
+    Page {
+        language,
+        forks: verdict
+            .forks
+            .iter()
+            .map(|fork| forked(language, fork))
+            .collect(),
+        failures: failures(language, verdict),
+        conclusion: conclusion(language, verdict),
+        facts: lines.facts,
+    }
+}
+
+/// Collects facts.
+struct Lines {
+    language: Language,
+    facts: Vec<Fact>,
+}
 
 impl Lines {
-    fn line(&mut self, label: &str, text: &str) {
-        writeln!(self.0, "{label:<13}{text}").expect("a String takes every write");
+    /// A line under the label of this key, or under the one before when the key is empty.
+    fn line(&mut self, label: &str, text: impl AsRef<str>) {
+        let label = if label.is_empty() {
+            String::new()
+        } else {
+            self.language.t(label)
+        };
+        let text = harmless(text.as_ref());
+        self.facts.push(Fact { label, text });
     }
+}
 
-    fn plain(&mut self, text: &str) {
-        self.0.push_str(text);
-        self.0.push('\n');
+fn period_lines(out: &mut Lines, verdict: &Verdict) {
+    let (l, period) = (out.language, &verdict.period);
+    let (from, to) = (utc(period.from_ms), utc(period.to_ms));
+    out.line(
+        "label_period",
+        l.f(
+            "period",
+            &[&period.from, &period.to, &period.zone, &from, &to],
+        ),
+    );
+    if period.claimed {
+        out.line("", l.t("period_claimed"));
     }
+    let plan = if verdict.plan_equal {
+        "plan_equal"
+    } else {
+        "plan_other"
+    };
+    out.line("label_plan", l.f(plan, &[&verdict.plan_sha256]));
 }
 
 fn log_lines(out: &mut Lines, log: &LogVerdict, verdict: &Verdict) {
+    let l = out.language;
     out.line(
-        "log",
-        &format!(
-            "{}   entries {}..{}   root at {}  {}",
-            log.origin,
-            number(log.first),
-            number(log.size.saturating_sub(1)),
-            number(log.size),
-            log.root
+        "label_log",
+        l.f(
+            "log",
+            &[
+                &log.origin,
+                &number(log.first),
+                &number(log.size.saturating_sub(1)),
+                &number(log.size),
+                &log.root,
+            ],
         ),
     );
     if !log.complete {
-        out.line(
-            "",
-            "the proof of this log stopped; the failure below says where",
-        );
+        out.line("", l.t("log_stopped"));
         return;
     }
     let entries = log.size - log.first;
     out.line(
-        "signatures",
-        &format!(
-            "{} entries, {} entry {} (Ed25519), 1 log key          all valid",
-            number(entries),
-            number(log.entry_keys),
-            if log.entry_keys == 1 { "key" } else { "keys" }
-        ),
+        "label_signatures",
+        l.f("signatures", &[&number(entries), &number(log.entry_keys)]),
     );
     for (key, hours) in &log.long_keys {
-        out.line(
-            "",
-            &format!("entry key {key} was in use for {hours} h, longer than 25 h"),
-        );
+        out.line("", l.f("long_key", &[key, hours]));
     }
     let cosigned: Vec<String> = log
         .cosigned
         .iter()
-        .map(|(name, count)| format!("{name} {}x", number(*count)))
+        .map(|(name, count)| l.f("cosigned_one", &[name, &number(*count)]))
         .collect();
+    let cosigned = if cosigned.is_empty() {
+        l.t("cosigned_none")
+    } else {
+        cosigned.join(&l.t("list"))
+    };
+    out.line("label_cosigned", cosigned);
     out.line(
-        "cosigned by",
-        &if cosigned.is_empty() {
-            "nobody: the policy names no witness".to_owned()
-        } else {
-            cosigned.join(", ")
-        },
+        "",
+        l.f("quorum", &[&verdict.policy.quorum, &number(log.quorum_met)]),
     );
-    out.line("", &quorum(verdict, log.quorum_met));
-    out.line("order", &format!(
-        "index and hash chain unbroken, {} control entries proven, {} checkpoint roots reproduced",
-        number(log.controls), number(log.roots)
-    ));
+    out.line("", split_view(l, verdict));
+    out.line(
+        "label_order",
+        l.f("order", &[&number(log.controls), &number(log.roots)]),
+    );
     remembered_lines(out, log);
     for stream in &log.streams {
         stream_lines(out, stream);
     }
     if log.dropped > 0 {
-        out.line(
-            "",
-            &format!(
-                "{} payloads were declared dropped by the gateway (counted as gap \"storage\")",
-                number(log.dropped)
-            ),
-        );
+        out.line("", l.f("dropped", &[&number(log.dropped)]));
     }
     match log.disclosure {
-        'B' => out.line(
-            "disclosure",
-            &format!(
-                "class B: readings of {} listed points are shown ({}); of the others only hashes",
-                number(u64::try_from(log.disclosed.len()).unwrap_or(u64::MAX)),
-                log.disclosed.join(", ")
-            ),
-        ),
-        'C' => out.line(
-            "disclosure",
-            "class C: no reading is shown; order, completeness and time are proven all the same",
-        ),
+        'B' => {
+            let names = log.disclosed.join(&l.t("list"));
+            out.line(
+                "label_disclosure",
+                l.f("disclosure_B", &[&log.disclosed.len(), &names]),
+            );
+        }
+        'C' => out.line("label_disclosure", l.t("disclosure_C")),
         _ => {}
     }
-    let bad: u64 = log.not_good.values().sum();
-    out.line(
-        "quality",
-        &format!(
-            "{} samples, {} good, {} flagged or without value{}",
-            number(log.samples),
-            percent(log.samples - bad.min(log.samples), log.samples),
-            number(bad),
-            codes(log)
-        ),
-    );
+    if log.samples > 0 {
+        quality_lines(out, log);
+    }
     time_lines(out, &log.time);
     class_lines(out, log);
     for event in &log.events {
-        if matches!(event.kind, "key" | "genesis") {
-            continue;
-        }
-        let approval = match (&event.approved_by, event.changes_values) {
-            (Some(key), _) => format!(" (approved: key {key})"),
-            (None, true) => " (NOT APPROVED by a key you named)".to_owned(),
-            (None, false) => String::new(),
-        };
-        out.line(
-            "log says",
-            &format!("#{} {}: {}{approval}", event.index, event.kind, event.text),
-        );
+        event_line(out, event);
     }
-    authority_lines(out, log, verdict);
+    authorities::lines(out, log, verdict);
 }
 
-/// Configurations that nobody approved, and stolen keys.
-fn authority_lines(out: &mut Lines, log: &LogVerdict, verdict: &Verdict) {
-    let label = "approvals";
-    if verdict.approvers == 0 {
-        out.line(
-            label,
-            "you named no authority (--approver): who approved the configurations was not checked",
-        );
-    } else if log.unapproved.is_empty() {
-        out.line(
-            label,
-            "every configuration used in the period is approved by an authority you named",
-        );
-    } else {
-        let policy = if verdict.approvals_required {
-            "required by you"
-        } else {
-            "reported; with --approvals required this is a failure"
-        };
-        for (at, found) in log.unapproved.iter().enumerate() {
-            let since = found.since_ms.and_then(|ms| i64::try_from(ms).ok());
-            let since = since.map_or_else(|| "an unset clock".to_owned(), utc);
-            let label = if at == 0 { label } else { "" };
-            out.line(
-                label,
-                &format!(
-                    "configuration #{} is NOT APPROVED since {since}: {} measured ticks of the period ({policy})",
-                    found.index,
-                    number(found.ticks)
-                ),
-            );
-        }
-    }
-    for found in &log.revocations {
-        let since = i64::try_from(found.since_s).unwrap_or(i64::MAX / 1000);
-        let place = found
-            .entry
-            .map_or_else(|| "your file".to_owned(), |entry| format!("entry #{entry}"));
-        let follows = match (found.accepted, found.known, found.void_from) {
-            (false, _, _) => "its signer is no authority you named, so nothing follows".to_owned(),
-            (_, false, _) => "this log never used that key, so nothing follows".to_owned(),
-            (_, _, Some(from)) => format!("everything from entry #{from} on is void"),
-            (_, _, None) => {
-                "witnesses had seen all it signed before, so nothing is void".to_owned()
-            }
-        };
-        out.line(
-            "revoked",
-            &format!(
-                "entry key {}, stolen since {} ({place}, by {}): {}; {follows}",
-                found.key_id,
-                utc(since.saturating_mul(1000)),
-                found.by,
-                found.reason
-            ),
-        );
-    }
-}
-
-/// Both notes, whole: with them anybody can prove the fork.
-fn fork_lines(out: &mut Lines, fork: &ForkVerdict) {
-    out.line(
-        "FORK",
-        &format!(
-            "{} has two histories; keep both notes, each is signed by the log's own key",
-            fork.log
-        ),
-    );
-    for (what, note) in [
-        ("seen before", &fork.remembered),
-        ("in this bundle", &fork.found),
-    ] {
-        out.plain(&format!("--- {what}"));
-        out.plain(note.trim_end_matches('\n'));
-    }
-    out.plain("---");
-}
-
-fn remembered_lines(out: &mut Lines, log: &LogVerdict) {
-    let of = |now: &str| -> Vec<String> {
-        let known = log.remembered.iter().filter(|known| known.now == now);
-        known.map(|known| number(known.size)).collect()
-    };
-    let texts = [
-        (
-            "continued",
-            "this tree continues the checkpoints seen before of size",
-        ),
-        (
-            "forked",
-            "this tree CONTRADICTS the checkpoints seen before of size",
-        ),
-        (
-            "older",
-            "this bundle is OLDER than what was seen before: the log had already the size",
-        ),
-        (
-            "before",
-            "not comparable, because the bundle begins behind it (ask for one that begins earlier): size",
-        ),
-        ("open", "not reached: size"),
-    ];
-    for (now, text) in texts {
-        let sizes = of(now);
-        if !sizes.is_empty() {
-            out.line("earlier", &format!("{text} {}", sizes.join(", ")));
-        }
-    }
-}
-
-fn quorum(verdict: &Verdict, met: u64) -> String {
+fn split_view(l: Language, verdict: &Verdict) -> String {
     let policy = &verdict.policy;
-    let needed = match policy.split_view_witnesses.as_slice() {
-        [] => "a split view would have needed no dishonest witness".to_owned(),
-        names => format!(
-            "a split view would have needed {} dishonest {}: {}",
-            policy.split_view_number,
-            if names.len() == 1 {
-                "witness"
-            } else {
-                "witnesses"
-            },
-            names.join(" and ")
-        ),
-    };
-    format!(
-        "quorum \"{}\": met {}x; {needed}",
-        policy.quorum,
-        number(met)
-    )
+    if policy.split_view_witnesses.is_empty() {
+        return l.t("split_none");
+    }
+    let names = policy.split_view_witnesses.join(&l.t("and"));
+    l.f("split", &[&policy.split_view_number, &names])
+}
+
+/// What became of checkpoints of earlier audits.
+fn remembered_lines(out: &mut Lines, log: &LogVerdict) {
+    let l = out.language;
+    let mut label = "label_earlier";
+    for now in ["continued", "forked", "older", "before", "open"] {
+        let known = log.remembered.iter().filter(|known| known.now == now);
+        let sizes: Vec<String> = known.map(|known| number(known.size)).collect();
+        if !sizes.is_empty() {
+            let sizes = sizes.join(&l.t("list"));
+            out.line(label, l.f(&format!("earlier_{now}"), &[&sizes]));
+            label = "";
+        }
+    }
 }
 
 fn stream_lines(out: &mut Lines, stream: &StreamVerdict) {
+    let l = out.language;
     let declared: u64 = stream.gaps.values().map(|gap| gap.ticks).sum();
-    let relevance = if stream.relevant {
-        ""
+    let key = if stream.relevant {
+        "completeness"
     } else {
-        ", not used by the plan"
+        "completeness_unused"
     };
-    out.line("completeness", &format!(
-        "stream {} ({} ms{relevance}): {} ticks expected = {} measured + {} declared gap + {} holes - {} covered twice   (0 unexplained)",
-        stream.stream, stream.tick_ms, number(stream.expected), number(stream.measured), number(declared),
-        number(stream.holes), number(stream.overlaps)
-    ));
-    let tick = |ticks: u64| duration(ticks.saturating_mul(u64::from(stream.tick_ms)) / 1000);
+    out.line(
+        "label_completeness",
+        l.f(
+            key,
+            &[
+                &stream.stream,
+                &stream.tick_ms,
+                &number(stream.expected),
+                &number(stream.measured),
+                &number(declared),
+                &number(stream.holes),
+                &number(stream.overlaps),
+            ],
+        ),
+    );
+    let tick = |ticks: u64| duration(l, ticks.saturating_mul(u64::from(stream.tick_ms)) / 1000);
     let mut gaps: Vec<String> = stream
         .gaps
         .iter()
         .filter(|(_, gap)| gap.ticks > 0)
-        .map(|(reason, gap)| format!("{reason} {} ({})", number(gap.entries), tick(gap.ticks)))
+        .map(|(reason, gap)| {
+            let reason = l.known(&format!("reason_{reason}")).unwrap_or(reason);
+            l.f(
+                "gap_one",
+                &[&reason, &number(gap.entries), &tick(gap.ticks)],
+            )
+        })
         .collect();
     if stream.holes > 0 {
-        gaps.push(format!("holes ({})", tick(stream.holes)));
+        gaps.push(l.f("gap_holes", &[&tick(stream.holes)]));
     }
     if let Some((from, to)) = stream.longest_gap_ms {
-        out.line(
-            "",
-            &format!(
-                "gaps: {}   longest {} to {}",
-                gaps.join(", "),
-                utc(from),
-                utc(to)
-            ),
-        );
+        let gaps = gaps.join(&l.t("list"));
+        out.line("", l.f("gaps", &[&gaps, &utc(from), &utc(to)]));
     }
     if stream.unplaced > 0 {
-        out.line("", &format!("{} ticks never got a time; they prove that registers went on and are no value of any hour", number(stream.unplaced)));
+        out.line("", l.f("unplaced", &[&number(stream.unplaced)]));
     }
 }
 
-fn codes(log: &LogVerdict) -> String {
-    if log.not_good.is_empty() {
-        return String::new();
-    }
-    let names: Vec<String> = log
+fn quality_lines(out: &mut Lines, log: &LogVerdict) {
+    let l = out.language;
+    let bad: u64 = log.not_good.values().sum();
+    let good = percent(log.samples - bad.min(log.samples), log.samples);
+    out.line(
+        "label_quality",
+        l.f("quality", &[&number(log.samples), &good, &number(bad)]),
+    );
+    let codes: Vec<String> = log
         .not_good
         .iter()
         .map(|(code, count)| {
-            let name = Quality::from_code(*code).map_or("good", Quality::name);
+            let known = evidence::quality::Quality::from_code(*code);
+            let name = known.map_or("", evidence::quality::Quality::name);
             format!("{name} {}", number(*count))
         })
         .collect();
-    format!(" ({})", names.join(", "))
+    if !codes.is_empty() {
+        out.line("", codes.join(&l.t("list")));
+    }
 }
 
 fn time_lines(out: &mut Lines, time: &TimeVerdict) {
+    let l = out.language;
     let all = time.within.iter().sum::<u64>() + time.no_lower + time.no_upper;
     if all == 0 {
         return;
     }
-    let labels = [
-        "within 5 min",
-        "within 70 min",
-        "within a day",
-        "within a week",
-        "more than a week apart",
-    ];
-    let mut parts: Vec<String> = labels
+    let mut parts: Vec<String> = Vec::new();
+    for (slot, ticks) in time
+        .within
         .iter()
-        .zip(time.within)
-        .filter(|(_, ticks)| *ticks > 0)
-        .map(|(label, ticks)| format!("{} {label}", percent(ticks, all)))
-        .collect();
-    if time.no_lower > 0 {
-        parts.push(format!(
-            "{} without a lower bound (no outside statement was pinned)",
-            percent(time.no_lower, all)
-        ));
+        .enumerate()
+        .filter(|(_, ticks)| **ticks > 0)
+    {
+        let label = l.t(&format!("within_{slot}"));
+        parts.push(l.f("share", &[&percent(*ticks, all), &label]));
     }
-    if time.no_upper > 0 {
-        parts.push(format!(
-            "{} without an upper bound (nobody cosigned)",
-            percent(time.no_upper, all)
-        ));
+    for (key, ticks) in [("no_lower", time.no_lower), ("no_upper", time.no_upper)] {
+        if ticks > 0 {
+            parts.push(l.f(key, &[&percent(ticks, all)]));
+        }
     }
-    out.line(
-        "time",
-        &format!(
-            "ticks bracketed between statements of witnesses: {}; {} entries outside their bracket",
-            parts.join(", "),
-            number(time.outside)
-        ),
-    );
-    let widest = if time.widest_s > 0 {
-        format!("widest bracket {}; ", duration(time.widest_s))
-    } else {
-        String::new()
-    };
+    let parts = parts.join(&l.t("list"));
+    out.line("label_time", l.f("time", &[&parts, &number(time.outside)]));
+    if time.widest_s > 0 {
+        out.line("", l.f("widest", &[&duration(l, time.widest_s)]));
+    }
     if time.no_upper < all {
-        out.line(
-            "",
-            &format!(
-                "{widest}witnesses vouched at most {} after the claimed time",
-                duration(time.latest_s)
-            ),
-        );
+        out.line("", l.f("latest", &[&duration(l, time.latest_s)]));
     }
     if time.pins_unknown > 0 {
-        out.line("", &format!("{} entries pin a statement that is not in the bundle or not by your witnesses: it proves nothing", number(time.pins_unknown)));
+        out.line("", l.f("pins_unknown", &[&number(time.pins_unknown)]));
     }
-    let names = [
-        "class 0 (gateway signature only)",
-        "class 1 (collector's cosignature)",
-        "class 2 (independent witness)",
-    ];
-    let classes: Vec<String> = names
+    let mut classes: Vec<String> = Vec::new();
+    for (class, ticks) in time
+        .classes
         .iter()
-        .zip(time.classes)
-        .filter(|(_, ticks)| *ticks > 0)
-        .map(|(name, ticks)| format!("{} {name}", percent(ticks, all)))
-        .collect();
-    out.line("", &classes.join(", "));
+        .enumerate()
+        .filter(|(_, ticks)| **ticks > 0)
+    {
+        let name = l.t(&format!("class_{class}"));
+        classes.push(l.f("share", &[&percent(*ticks, all), &name]));
+    }
+    out.line("", classes.join(&l.t("list")));
     timestamp_lines(out, time, all);
 }
 
 /// What timestamps add: a time by a body that knows nothing of logs, and no word about other histories.
 fn timestamp_lines(out: &mut Lines, time: &TimeVerdict, all: u64) {
+    let l = out.language;
     let (present, verified) = (number(time.timestamps), number(time.timestamps_verified));
     if time.timestamps == 0 {
         return;
     }
+    let label = "label_timestamps";
     if !time.timestamps_checked {
-        out.line(
-            "timestamps",
-            &format!("{present} present, NOT checked: give --timestamp-roots, or use openssl as the bundle's README.txt says"),
-        );
+        out.line(label, l.f("timestamps_unchecked", &[&present]));
         return;
     }
-    out.line(
-        "timestamps",
-        &format!(
-            "{verified} of {present} verified under your roots; they cover {} of the ticks in time",
-            percent(time.stamped, all)
-        ),
-    );
+    let share = percent(time.stamped, all);
+    out.line(label, l.f("timestamps", &[&verified, &present, &share]));
     if let Some(why) = &time.timestamp_error {
-        out.line("", &format!("not verified: {why}"));
+        out.line("", l.f("timestamp_error", &[why]));
     }
 }
 
@@ -476,179 +408,196 @@ fn all_stamped(verdict: &Verdict) -> bool {
 
 /// Where the class is below the best one reached, range by range.
 fn class_lines(out: &mut Lines, log: &LogVerdict) {
+    let l = out.language;
     let best = log.class_runs.iter().map(|run| run.0).max();
     let weaker = || log.class_runs.iter().filter(|run| Some(run.0) != best);
     for (class, first, last, from_ms, to_ms) in weaker().take(MOST_RUNS) {
-        out.line(
-            "",
-            &format!(
-                "class {class} only: entries {first} to {last}, ticks up to {} to {}",
-                utc(*from_ms),
-                utc(*to_ms)
-            ),
-        );
+        let (from, to) = (utc(*from_ms), utc(*to_ms));
+        out.line("", l.f("class_run", &[class, first, last, &from, &to]));
     }
     let more = weaker().count().saturating_sub(MOST_RUNS);
     if more > 0 {
-        out.line("", &format!("and {more} more ranges; --json lists them"));
+        out.line("", l.f("class_more", &[&more]));
     }
 }
 
+fn event_line(out: &mut Lines, event: &EventVerdict) {
+    if matches!(event.kind, "key" | "genesis") {
+        return;
+    }
+    let l = out.language;
+    let (index, kind, text) = (&event.index, &event.kind, &event.text);
+    let told = match (&event.approved_by, event.changes_values) {
+        (Some(key), _) => l.f("event_approved", &[index, kind, text, key]),
+        (None, true) => l.f("event_unapproved", &[index, kind, text]),
+        (None, false) => l.f("event", &[index, kind, text]),
+    };
+    out.line("label_says", told);
+}
+
 fn hand_overs(out: &mut Lines, verdict: &Verdict) {
+    let l = out.language;
     for seam in &verdict.hand_overs {
         let gap = u64::try_from(seam.begins_ms - seam.ends_ms).unwrap_or(0) / 1000;
-        let sealed = if seam.sealed {
-            "named in the successor's log"
+        let key = if seam.sealed {
+            "hand_over"
         } else {
-            "named in the plan only"
+            "hand_over_plan"
         };
         out.line(
-            "hand-over",
-            &format!(
-                "point {}: {} until {}, {} from {}, gap {} ({sealed})",
-                seam.number,
-                seam.from,
-                utc(seam.ends_ms),
-                seam.to,
-                utc(seam.begins_ms),
-                duration(gap)
+            "label_hand_over",
+            l.f(
+                key,
+                &[
+                    &seam.number,
+                    &seam.from,
+                    &utc(seam.ends_ms),
+                    &seam.to,
+                    &utc(seam.begins_ms),
+                    &duration(l, gap),
+                ],
             ),
         );
     }
 }
 
 fn report_lines(out: &mut Lines, verdict: &Verdict) {
-    let report = &verdict.report;
+    let (l, report) = (out.language, &verdict.report);
+    let mut label = "label_report";
     if let (Some(er), Some(credited)) = (&report.er, &report.credited) {
-        let claim = match (report.claimed, report.equal) {
-            (true, true) => " = claimed",
-            (true, false) => ", NOT as claimed",
-            (false, _) => "; the bundle claims nothing",
+        let key = match (report.claimed, report.equal) {
+            (true, true) => "report_equal",
+            (true, false) => "report_differs",
+            (false, _) => "report_unclaimed",
         };
-        out.line(
-            "report",
-            &format!("recomputed ER {er} t, credited {credited} t{claim}"),
-        );
-        for (name, value, unit) in &report.parameters {
-            out.line("", &format!("{name} = {value} {unit}"));
-        }
-        if report.cells_differ > 0 {
-            out.line("", &format!("{} cells differ", number(report.cells_differ)));
-        }
-        match &report.approved_only {
-            Some(ApprovedOnlyVerdict {
-                er: Some(er),
-                credited: Some(credited),
-                ..
-            }) => out.line(
-                "",
-                &format!("counting approved configurations only: ER {er} t, credited {credited} t"),
-            ),
-            Some(ApprovedOnlyVerdict {
-                problem: Some(problem),
-                ..
-            }) => out.line(
-                "",
-                &format!("counting approved configurations only, it cannot be computed: {problem}"),
-            ),
-            _ => {}
-        }
+        out.line(label, l.f(key, &[er, credited]));
+        label = "";
+    }
+    for (name, value, unit) in &report.parameters {
+        out.line(label, l.f("parameter", &[name, value, unit]));
+        label = "";
+    }
+    if report.cells_differ > 0 {
+        out.line(label, l.f("cells_differ", &[&number(report.cells_differ)]));
+        label = "";
+    }
+    authorities::report_line(out, label, report);
+}
+
+fn forked(l: Language, fork: &ForkVerdict) -> Fork {
+    Fork {
+        text: l.f("fork", &[&fork.log]),
+        notes: [
+            (l.t("fork_seen"), harmless_lines(&fork.remembered)),
+            (l.t("fork_here"), harmless_lines(&fork.found)),
+        ],
     }
 }
 
-fn conclusion(out: &mut Lines, verdict: &Verdict) {
-    let data_fails = verdict.failures.iter().any(|failure| failure.exit != 5);
-    let class = match verdict.class {
-        _ if data_fails => None,
-        Some(2) => Some("class 2 (independent witness, software key)"),
-        Some(1) if all_stamped(verdict) => Some(
-            "class 1 with a timestamp authority (witnessed by the collector and stamped, software key; nobody independent says that there is no second history)",
-        ),
-        Some(1) => Some(
-            "class 1 (witnessed by the collector, software key; nobody independent, or too late)",
-        ),
-        Some(_) => Some("class 0 (gateway signature only)"),
-        None => Some("nothing was measured in the period"),
+fn failures(l: Language, verdict: &Verdict) -> Vec<Told> {
+    let mut told: Vec<Told> = verdict
+        .failures
+        .iter()
+        .take(MOST_FAILURES)
+        .map(|failure| {
+            let known = l.known(&format!("failure_{}", failure.code));
+            Told {
+                title: known.map_or_else(|| l.t("failure_other"), str::to_owned),
+                text: harmless(&failure.text),
+            }
+        })
+        .collect();
+    let more = verdict.failures.len().saturating_sub(MOST_FAILURES);
+    if more > 0 {
+        told.push(Told {
+            title: String::new(),
+            text: l.f("failures_more", &[&more]),
+        });
+    }
+    told
+}
+
+fn conclusion(l: Language, verdict: &Verdict) -> Vec<Said> {
+    let mut said = Vec::new();
+    let mut say = |tone, text: String| {
+        let text = harmless(&text);
+        said.push(Said { tone, text });
     };
-    match class {
-        Some(class) => out.plain(&format!("DATA INTEGRITY: CONFIRMED, {class}")),
-        None => out.plain("DATA INTEGRITY: NOT CONFIRMED"),
+    let data_fails = verdict.failures.iter().any(|failure| failure.exit != 5);
+    if data_fails {
+        say(Tone::Bad, l.t("not_confirmed"));
+    } else {
+        let class = match verdict.class {
+            Some(1) if all_stamped(verdict) => "stamped".to_owned(),
+            Some(class) => class.to_string(),
+            None => "nothing".to_owned(),
+        };
+        let class = l.t(&format!("conclusion_{class}"));
+        say(Tone::Good, l.f("confirmed", &[&class]));
     }
     let report = &verdict.report;
-    out.plain(match (report.claimed, report.recomputed, report.equal) {
-        (_, false, _) if data_fails => {
-            "REPORT ARITHMETIC: NOT CHECKED, because the data are not confirmed"
-        }
-        (_, false, _) if !report.hidden.is_empty() => "REPORT ARITHMETIC: NOT CHECKED as a whole",
-        (_, false, _) => "REPORT ARITHMETIC: NOT REPRODUCED, the readings do not fit the plan",
+    let (tone, key) = match (report.claimed, report.recomputed, report.equal) {
+        (_, false, _) if data_fails => (Tone::Doubt, "arithmetic_unchecked"),
+        (_, false, _) if !report.hidden.is_empty() => (Tone::Doubt, "arithmetic_hidden"),
+        (_, false, _) => (Tone::Bad, "arithmetic_unfit"),
         (true, true, true) if !report.provisional_reasons.is_empty() => {
-            "REPORT ARITHMETIC: REPRODUCED, but the report is PROVISIONAL"
+            (Tone::Doubt, "arithmetic_provisional")
         }
-        (true, true, true) => "REPORT ARITHMETIC: REPRODUCED",
-        (true, true, false) => "REPORT ARITHMETIC: DIFFERS",
-        (false, true, _) => "REPORT ARITHMETIC: nothing claimed; the figures above are recomputed",
-    });
+        (true, true, true) => (Tone::Good, "arithmetic_reproduced"),
+        (true, true, false) => (Tone::Bad, "arithmetic_differs"),
+        (false, true, _) => (Tone::Doubt, "arithmetic_unclaimed"),
+    };
+    say(tone, l.t(key));
     if !report.hidden.is_empty() {
-        out.plain(&format!(
-            "  the readings of {} are not all shown: totals and whatever rests on them were not computed",
-            report.hidden.join(", ")
-        ));
-        if !report.compared.is_empty() {
-            let differ = report.cells_differ > 0;
-            out.plain(&format!(
-                "  recomputed from what is shown and {}: {}",
-                if differ {
-                    "NOT as claimed"
-                } else {
-                    "equal to the claim"
-                },
-                report.compared.join(", ")
-            ));
-        }
+        let hidden = report.hidden.join(&l.t("list"));
+        say(Tone::Plain, l.f("hidden", &[&hidden]));
+    }
+    if !report.compared.is_empty() {
+        let (tone, key) = if report.cells_differ > 0 {
+            (Tone::Bad, "compared_differ")
+        } else {
+            (Tone::Plain, "compared_equal")
+        };
+        say(tone, l.f(key, &[&report.compared.join(&l.t("list"))]));
     }
     for reason in &report.provisional_reasons {
-        out.plain(&format!("  provisional because {reason}"));
+        say(Tone::Plain, l.f("provisional", &[reason]));
     }
     if verdict.exit == 1 {
-        out.plain(&format!(
-            "GAPS: {} of a stream or between two logs is unmeasured, more than the limit of {}",
+        let (found, limit) = (
             percent(verdict.unmeasured_ppm, 1_000_000),
-            percent(verdict.unmeasured_limit_ppm, 1_000_000)
-        ));
+            percent(verdict.unmeasured_limit_ppm, 1_000_000),
+        );
+        say(Tone::Doubt, l.f("gaps_over", &[&found, &limit]));
     }
-    out.plain("This is not a verification opinion.");
+    say(Tone::Plain, l.t("no_opinion"));
     if !data_fails {
-        out.plain(&collusion(verdict));
+        say(Tone::Plain, collusion(l, verdict));
     }
-    out.plain("NOT PROVEN by cryptography: that sensors told the truth, were installed as described, or were calibrated; \
-anything before the gateway's bus input.");
+    say(Tone::Plain, l.t("not_proven"));
     let samples: u64 = verdict.logs.iter().map(|log| log.samples).sum();
-    out.plain(&format!(
-        "{} readings verified; bundle sha256 {}; exit code {}",
-        number(samples),
-        verdict.bundle_sha256,
-        verdict.exit
-    ));
+    say(
+        Tone::Plain,
+        l.f(
+            "last",
+            &[&number(samples), &verdict.bundle_sha256, &verdict.exit],
+        ),
+    );
+    said
 }
 
 /// The most useful line for a non-cryptographer: who would have had to work together.
-fn collusion(verdict: &Verdict) -> String {
-    let who = verdict.policy.split_view_witnesses.join(" AND ");
+fn collusion(l: Language, verdict: &Verdict) -> String {
+    let who = verdict.policy.split_view_witnesses.join(&l.t("and_key"));
     if who.is_empty() {
-        "To alter a reading unnoticed someone needed: that day's entry key AND the log key, at any time. Your policy asks for no witness \
-whose lie it would take.".to_owned()
-    } else {
-        let latest_s = verdict.logs.iter().map(|log| log.time.latest_s).max();
-        let before = latest_s.map_or(String::new(), |seconds| {
-            format!(
-                " Before a reading was cosigned, here at most {} after it was taken, the two gateway keys alone sufficed.",
-                duration(seconds)
-            )
-        });
-        format!(
-            "To alter a cosigned reading unnoticed someone needed: that day's entry key AND the log key AND {who}.{before}"
-        )
+        return l.t("collusion_none");
     }
+    let mut text = l.f("collusion", &[&who]);
+    if let Some(seconds) = verdict.logs.iter().map(|log| log.time.latest_s).max() {
+        text.push(' ');
+        text.push_str(&l.f("collusion_before", &[&duration(l, seconds)]));
+    }
+    text
 }
 
 /// `129 609`
@@ -674,23 +623,24 @@ fn percent(part: u64, whole: u64) -> String {
 }
 
 /// `3 d 4 h`, `1 h 5 min`, `40 s`
-fn duration(seconds: u64) -> String {
+fn duration(l: Language, seconds: u64) -> String {
     let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
     match (days, hours, minutes) {
-        (0, 0, 0) => format!("{seconds} s"),
-        (0, 0, _) => format!("{minutes} min {} s", seconds % 60),
-        (0, _, _) => format!("{hours} h {minutes} min"),
-        _ => format!("{days} d {hours} h"),
+        (0, 0, 0) => l.f("seconds", &[&seconds]),
+        (0, 0, _) => l.f("minutes", &[&minutes, &(seconds % 60)]),
+        (0, _, _) => l.f("hours", &[&hours, &minutes]),
+        _ => l.f("days", &[&days, &hours]),
     }
 }
 
-fn utc(ms: i64) -> String {
+pub(crate) fn utc(ms: i64) -> String {
     quantification::period::utc(ms)
 }
 
 #[cfg(test)]
 mod tests {
     use super::{duration, number, percent};
+    use crate::catalogue::Language;
 
     #[test]
     fn numbers_read_easily_and_a_share_is_never_rounded_up() {
@@ -702,7 +652,7 @@ mod tests {
         assert_eq!(percent(9_999_999, 10_000_000), "99.999 %");
         assert_eq!(percent(5, 5), "100 %");
         assert_eq!(
-            [40, 3_900, 273_600].map(duration),
+            [40, 3_900, 273_600].map(|seconds| duration(Language::English, seconds)),
             ["40 s", "1 h 5 min", "3 d 4 h"]
         );
     }

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use crate::catalogue::Language;
+
 /// Printed below the help of the program and of this command.
 pub(super) const AFTER_HELP: &str = "\
 Example:
@@ -80,6 +82,12 @@ pub struct BundleArgs {
     /// and no witness had seen by then is void.
     #[arg(long, value_name = "FILE")]
     pub revocation: Vec<PathBuf>,
+    /// The language of the text and of the page: en or ja.
+    #[arg(long, value_name = "CODE", default_value = "en")]
+    pub language: Language,
+    /// Also write the verdict as a page for the file: self-contained, made for print.
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
     /// Print the verdict as JSON.
     #[arg(long)]
     pub json: bool,

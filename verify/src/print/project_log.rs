@@ -1,85 +1,77 @@
 //! What people entered, in words.
 
 use super::{Lines, number, utc};
+use crate::catalogue::Language;
 use crate::verdict::project_log::{ProjectLogVerdict, RecordVerdict};
 
 /// Records that are printed; the JSON has all.
 const MOST_RECORDS: usize = 200;
 
 pub(super) fn lines(out: &mut Lines, verdict: &ProjectLogVerdict) {
+    let l = out.language;
     let Some(origin) = &verdict.origin else {
-        let carried = if verdict.carried {
-            " (the bundle carries one; without its key in your plan it proves nothing)"
-        } else {
-            ""
-        };
-        out.line(
-            "entered",
-            &format!(
-                "NOT WITNESSED: your plan names no [project_log]{carried}; what people entered by hand, \
-                 certificates included, is as the report says and nothing proves when it was entered"
-            ),
-        );
+        out.line("label_entered", l.t("entered_unwitnessed"));
+        if verdict.carried {
+            out.line("", l.t("entered_carried"));
+        }
         return;
     };
     if !verdict.checked {
-        out.line(
-            "entered",
-            &format!("the proof of {origin} failed; nothing of it is confirmed"),
-        );
+        out.line("label_entered", l.f("entered_failed", &[origin]));
         return;
     }
+    out.line(
+        "label_entered",
+        l.f(
+            "entered",
+            &[
+                origin,
+                &number(verdict.size),
+                &verdict.records.len(),
+                &number(verdict.size),
+                &verdict.root,
+            ],
+        ),
+    );
     let cosigned: Vec<String> = verdict
         .cosigned
         .iter()
-        .map(|(name, count)| format!("{name} {}x", number(*count)))
+        .map(|(name, count)| l.f("cosigned_one", &[name, &number(*count)]))
         .collect();
-    out.line(
-        "entered",
-        &format!(
-            "{origin}   {} entries, {} records   root at {}  {}",
-            number(verdict.size),
-            verdict.records.len(),
-            number(verdict.size),
-            verdict.root
-        ),
-    );
+    let cosigned = if cosigned.is_empty() {
+        l.t("cosigned_none")
+    } else {
+        cosigned.join(&l.t("list"))
+    };
     out.line(
         "",
-        &format!(
-            "signatures and chain unbroken, {} checkpoint roots reproduced, cosigned by {}",
-            number(verdict.roots),
-            if cosigned.is_empty() {
-                "nobody: the policy names no witness".to_owned()
-            } else {
-                cosigned.join(", ")
-            }
-        ),
+        l.f("entered_chain", &[&number(verdict.roots), &cosigned]),
     );
     for record in verdict.records.iter().take(MOST_RECORDS) {
         record_lines(out, record);
     }
     let more = verdict.records.len().saturating_sub(MOST_RECORDS);
     if more > 0 {
-        out.line("", &format!("and {more} more records; --json lists all"));
+        out.line("", l.f("entered_more", &[&more]));
     }
     for attachment in &verdict.attachments {
-        let state = if attachment.present {
-            "in the bundle, the file that was entered"
+        let key = if attachment.present {
+            "attachment_present"
         } else {
-            "not in the bundle: declared by its hash only"
+            "attachment_absent"
         };
         out.line(
-            "attachment",
-            &format!(
-                "{} (#{})  sha256 {}: {state}",
-                attachment.name, attachment.index, attachment.sha256
+            "label_attachment",
+            l.f(
+                key,
+                &[&attachment.name, &attachment.index, &attachment.sha256],
             ),
         );
     }
 }
 
 fn record_lines(out: &mut Lines, record: &RecordVerdict) {
+    let l = out.language;
     let fields: Vec<String> = record
         .fields
         .iter()
@@ -87,43 +79,44 @@ fn record_lines(out: &mut Lines, record: &RecordVerdict) {
         .collect();
     out.line(
         "",
-        &format!(
-            "#{} {} {}: {}",
-            record.index,
-            record.kind,
-            record.subject,
-            fields.join("; ")
+        l.f(
+            "record",
+            &[
+                &record.index,
+                &record.kind,
+                &record.subject,
+                &fields.join("; "),
+            ],
         ),
     );
     let (name, role, id) = &record.person;
+    let (entered, bracket) = (utc(record.entered_ms), bracket(l, record));
+    out.line(
+        "",
+        l.f(
+            "record_by",
+            &[name, role, id, &entered, &bracket, &record.class],
+        ),
+    );
+    if let Some((index, reason)) = &record.replaces {
+        out.line("", l.f("record_corrects", &[index, reason]));
+    }
+    if let Some(by) = record.replaced_by {
+        out.line("", l.f("record_replaced", &[&by]));
+    }
+}
+
+/// Between which statements it was entered.
+fn bracket(l: Language, record: &RecordVerdict) -> String {
     let seconds = |s: u64| {
         utc(i64::try_from(s)
             .unwrap_or(i64::MAX / 1000)
             .saturating_mul(1000))
     };
-    let bracket = match (record.after_s, record.before_s) {
-        (Some(after), Some(before)) => {
-            format!("proven between {} and {}", seconds(after), seconds(before))
-        }
-        (None, Some(before)) => format!("proven before {}, no earlier bound", seconds(before)),
-        (Some(after), None) => format!("proven after {}, nobody cosigned", seconds(after)),
-        (None, None) => "at a time that nobody witnessed".to_owned(),
-    };
-    out.line(
-        "",
-        &format!(
-            "   by {name} ({role}, {id}) on {}; {bracket}; class {}",
-            utc(record.entered_ms),
-            record.class
-        ),
-    );
-    if let Some((index, reason)) = &record.replaces {
-        out.line("", &format!("   corrects #{index}: {reason}"));
-    }
-    if let Some(by) = record.replaced_by {
-        out.line(
-            "",
-            &format!("   REPLACED by #{by}, shown as it was entered"),
-        );
+    match (record.after_s, record.before_s) {
+        (Some(after), Some(before)) => l.f("record_between", &[&seconds(after), &seconds(before)]),
+        (None, Some(before)) => l.f("record_before", &[&seconds(before)]),
+        (Some(after), None) => l.f("record_after", &[&seconds(after)]),
+        (None, None) => l.t("record_unwitnessed"),
     }
 }

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::{Outcome, Proven};
 use crate::print::number;
+use crate::terminal::{harmless, wrapped_from};
 
 /// The form of the JSON.
 pub(super) const FORMAT: &str = "fieldseal-spot-check/1";
@@ -41,7 +42,10 @@ fn name(proven: &Proven) -> String {
 fn value(proven: &Proven) -> String {
     let raw = match &proven.reading.raw {
         Raw::Number(number) => format!("raw {number}"),
-        Raw::Text(text) => format!("\"{}\"", String::from_utf8_lossy(text).escape_debug()),
+        Raw::Text(text) => match std::str::from_utf8(text) {
+            Ok(text) if !text.chars().any(char::is_control) => format!("\"{text}\""),
+            _ => format!("raw {}", hex::encode(text)),
+        },
         Raw::Nothing => "no message".to_owned(),
     };
     let Some(meaning) = &proven.meaning else {
@@ -51,6 +55,7 @@ fn value(proven: &Proven) -> String {
         .value
         .and_then(|value| Decimal::new(value, meaning.decimals));
     match (value, &meaning.scaled_by) {
+        (Some(value), _) if meaning.unit == "1" => value.to_string(),
         (Some(value), _) => format!("{value} {}", meaning.unit),
         (None, Some(factor)) => format!("{raw}, scaled by {factor}"),
         (None, None) => raw,
@@ -71,10 +76,7 @@ fn quality(proven: &Proven) -> &'static str {
 
 pub(super) fn text(outcome: &Outcome) -> String {
     let mut out = String::new();
-    let mut line = |text: &str| {
-        out.push_str(text);
-        out.push('\n');
-    };
+    let mut line = |text: &str| wrapped_from(&mut out, 0, &harmless(text));
     if outcome.entries > 0 {
         line(&format!(
             "{} entries passed in order, every root reproduced up to the cosigned one",
@@ -128,15 +130,18 @@ pub(super) fn text(outcome: &Outcome) -> String {
         }
         line("");
     }
-    for proven in &outcome.proven {
-        if let Some(meaning) = proven.meaning.as_ref().filter(|meaning| !meaning.pinned) {
-            line(&format!(
-                "entry {}: name and scale of {} are those of the last table given; that no other table \
-                 came between is proven by the whole bundle, not by these two files",
-                number(proven.reading.index),
-                meaning.name
-            ));
-        }
+    // In a bundle the whole control chain was checked; two files alone cannot show that.
+    let loose = |proven: &&Proven| {
+        let meaning = proven.meaning.as_ref();
+        outcome.entries == 0 && meaning.is_some_and(|meaning| !meaning.pinned)
+    };
+    let loose = outcome.proven.iter().filter(loose).count();
+    if loose > 0 {
+        line(&format!(
+            "of {loose} readings, name and scale are those of the last table given; other control \
+             entries were sealed between the two, and only the whole bundle shows that none of them is \
+             a newer table"
+        ));
     }
     let mut folders: Vec<&str> = outcome
         .proven

@@ -90,7 +90,10 @@ fn what_rests_on_shown_points_is_recomputed_and_what_does_not_is_left_alone() {
         let mut spec = disclosed(&site, &listed(&["export.energy"]));
         let claim = String::from_utf8(spec.report.unwrap()).unwrap();
         let at = claim.find(&format!("\"name\": \"{parameter}\"")).unwrap();
-        let value = at + claim[at..].find("\"value\": \"").unwrap() + 10;
+        let value = claim
+            .match_indices("\"value\": \"")
+            .find(|(place, _)| *place > at);
+        let value = value.unwrap().0 + 10;
         let mut claim = claim.into_bytes();
         claim.insert(value, b'7');
         spec.report = Some(claim);
@@ -134,10 +137,10 @@ fn no_part_of_a_bundle_that_shows_less_can_be_changed() {
     refused("a reading", "E15", index, &|spec| shown(spec, 4 + 16 + 3));
     let last = good.logs[0].payloads[first_shown].len() - 1;
     refused("a hidden chunk's hash", "E15", index, &|spec| {
-        shown(spec, last)
+        shown(spec, last);
     });
     refused("a length that no payload can have", "E14", index, &|spec| {
-        shown(spec, 1)
+        shown(spec, 1);
     });
     refused("a hash less", "E15", Some(5), &|spec| {
         part(spec, &|part| {

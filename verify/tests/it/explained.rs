@@ -16,18 +16,15 @@ fn the_commands_of_a_bundle_s_readme_check_the_log_s_signature_with_ordinary_too
     let site = plain_day();
     let files = Files::new(&site);
     files.write("THIS.tar", &site.spec().write());
-    let commands: Vec<&str> = README
-        .split("With ordinary tools")
-        .nth(1)
-        .unwrap()
-        .lines()
-        .filter_map(|line| line.strip_prefix("  "))
-        .collect();
-    assert_eq!(commands.len(), 8);
+    let parts: Vec<&str> = README.split("-----\n").collect();
+    let [_, commands, _] = parts.as_slice() else {
+        panic!("the commands stand between two lines of five strokes")
+    };
+    assert!(commands.lines().count() > 20);
     let run = |key: &str| {
         let script = format!(
             "set -e\n{}\n",
-            commands.join("\n").replace("'KEY'", &format!("'{key}'"))
+            commands.replace("'KEY'", &format!("'{key}'"))
         );
         let output = Command::new("sh")
             .arg("-c")
@@ -46,10 +43,23 @@ fn the_commands_of_a_bundle_s_readme_check_the_log_s_signature_with_ordinary_too
         "{said}"
     );
     assert!(said.contains("Signature Verified Successfully"), "{said}");
+    let entries = format!("Root Reproduced over {} entries", site.gateways[0].size());
+    assert!(said.contains(&entries), "{said}");
     let (good, said) = run(&crate::support::Gateway::new("example.com/gw/0001", 99, 0)
         .vkey()
         .to_string());
     assert!(!good, "another key: {said}");
+    // One bit of one entry, and a bundle that begins in the middle of the log.
+    let mut broken = site.spec();
+    broken.logs[0].entries[300][40] ^= 1;
+    files.write("THIS.tar", &broken.write());
+    let (_, said) = run(&site.gateways[0].vkey().to_string());
+    assert!(said.contains("ROOT DIFFERS"), "{said}");
+    let mut late = plain_day();
+    late.first = vec![101];
+    files.write("THIS.tar", &late.spec().write());
+    let (_, said) = run(&site.gateways[0].vkey().to_string());
+    assert!(said.contains(&entries), "{said}");
 }
 
 #[test]

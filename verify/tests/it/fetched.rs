@@ -193,10 +193,8 @@ fn a_transfer_that_breaks_goes_on_where_it_stopped_and_arrives_whole() {
     let later: Vec<usize> = ranges[1..]
         .iter()
         .map(|range| {
-            range.as_ref().unwrap()[6..]
-                .trim_end_matches('-')
-                .parse()
-                .unwrap()
+            let range = range.as_ref().unwrap().strip_prefix("bytes=").unwrap();
+            range.trim_end_matches('-').parse().unwrap()
         })
         .collect();
     assert!(
@@ -265,6 +263,47 @@ fn a_refusal_and_a_hash_that_differs_are_told() {
         let error = json["error"].as_str().unwrap();
         assert!(exit == 6 && error.contains(word), "{error}");
     }
+}
+
+#[test]
+fn a_large_bundle_passes_through_little_memory() {
+    const PIECE: usize = 1 << 20;
+    const PIECES: usize = 400;
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/large", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        request(&stream);
+        let head = format!(
+            "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nETag: \"v\"\r\n\r\n",
+            PIECE * PIECES
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        for number in 0..PIECES {
+            stream
+                .write_all(&[u8::try_from(number % 251).unwrap(); PIECE])
+                .unwrap();
+        }
+    });
+    let place = Place::new();
+    let path = |name: &str| place.path(name).display().to_string();
+    // 200 MB of address space in all, for 400 MB of bundle.
+    let script = format!(
+        "ulimit -v 200000; exec '{}' fetch '{url}' --token-file '{}' --out '{}'",
+        env!("CARGO_BIN_EXE_fieldseal-verify"),
+        path("token"),
+        path("out.tar")
+    );
+    let output = std::process::Command::new("sh")
+        .arg("-c")
+        .arg(script)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned()
+        + &String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    let size = std::fs::metadata(place.path("out.tar")).unwrap().len();
+    assert_eq!(size, u64::try_from(PIECE * PIECES).unwrap());
 }
 
 #[test]

@@ -16,5 +16,6 @@ mod spot;
 mod support;
 mod tampered;
 mod timestamped;
+mod told;
 mod two_gateways;
 mod witness;

@@ -31,6 +31,22 @@ fn run(files: &Files, arguments: &[&str]) -> (u8, Value, String) {
     (exit, serde_json::from_str(&json).unwrap(), text)
 }
 
+/// What the second implementation says of proof files.
+fn python(files: &Files, anchor: &str, proofs: &[String]) -> Value {
+    let python = std::env::var("FIELDSEAL_TEST_PYTHON").unwrap_or_else(|_| "python3".to_owned());
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/python/fieldseal_reading.py");
+    let output = std::process::Command::new(&python)
+        .arg(script)
+        .args(proofs)
+        .args(["--policy", &shown(files, "ours.policy"), "--anchor", anchor])
+        .output()
+        .unwrap_or_else(|error| {
+            panic!("{python} does not start ({error}); set FIELDSEAL_TEST_PYTHON")
+        });
+    serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)))
+}
+
 fn shown(files: &Files, name: &str) -> String {
     files.path(name).display().to_string()
 }
@@ -120,6 +136,30 @@ fn drawn_readings_of_an_eventful_day_are_each_proven_from_a_file_below_2_kb() {
     let (exit, named, text) = run(&files, &line);
     assert_eq!(exit, 0, "{text}");
     let named = named["readings"].as_array().unwrap();
+    // The second implementation says the same of every file.
+    let python = python(&files, &anchor, &proofs);
+    let theirs = python["readings"].as_array().unwrap();
+    assert_eq!(
+        (theirs.len(), &python["failures"]),
+        (proofs.len(), &serde_json::json!([]))
+    );
+    for (ours, theirs) in alone["readings"].as_array().unwrap().iter().zip(theirs) {
+        for same in [
+            "entry",
+            "leaf",
+            "stream",
+            "tick",
+            "offset_ms",
+            "point",
+            "raw",
+            "size",
+            "root",
+            "cosigned",
+            "bytes",
+        ] {
+            assert_eq!(ours[same], theirs[same], "{same}: {theirs}");
+        }
+    }
     for reading in readings {
         let found = named.iter().find(|named| named["file"] == reading["file"]);
         for same in ["name", "value", "quality", "tick", "entry"] {
@@ -210,7 +250,7 @@ fn only_what_is_shown_is_drawn_and_a_changed_bundle_or_file_is_refused() {
     let (exit, _, text) = run(&files, &hidden.map(|part| part as &str));
     assert_eq!((exit, text.contains("only the hash")), (3, true), "{text}");
 
-    let mut broken = spec.clone();
+    let mut broken = spec;
     broken.logs[0].entries[300][40] ^= 1;
     files.write("bundle.tar", &broken.write());
     let (exit, json, _) = run(&files, &draw);
@@ -239,6 +279,8 @@ fn only_what_is_shown_is_drawn_and_a_changed_bundle_or_file_is_refused() {
         assert_eq!(exit, 2, "byte {at}: {text}");
         let code = json["failures"][0]["code"].as_str().unwrap();
         assert!(code.starts_with('S'), "{code}");
+        let theirs = python(&files, &anchor, &[broken]);
+        assert_eq!(theirs["failures"][0]["code"], code, "byte {at}: {theirs}");
     }
     let other = crate::support::Gateway::new("example.com/gw/0009", 99, 0)
         .vkey()

@@ -22,6 +22,7 @@ pub(crate) struct Files {
 pub(crate) struct Outcome {
     pub(crate) exit: u8,
     pub(crate) json: Value,
+    /// The text, its lines joined again: where they are broken is not what a test is about.
     pub(crate) text: String,
 }
 
@@ -84,7 +85,7 @@ impl Files {
         Outcome {
             exit,
             json: serde_json::from_str(&json).unwrap(),
-            text,
+            text: joined(&text),
         }
     }
 
@@ -193,6 +194,11 @@ impl Files {
             );
         }
     }
+}
+
+/// The words of a text, each with one space between.
+pub(crate) fn joined(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 #[expect(clippy::disallowed_methods, reason = "a test's own scratch file")]
