@@ -3,6 +3,7 @@
 mod approve;
 mod bundle;
 mod fetch;
+mod self_test;
 mod spot_check;
 mod witness;
 
@@ -11,6 +12,7 @@ use clap::{Parser, Subcommand};
 pub use approve::{ApproveCommand, RevokeArgs, SignArgs};
 pub use bundle::BundleArgs;
 pub use fetch::FetchArgs;
+pub use self_test::SelfTestArgs;
 pub use spot_check::SpotCheckArgs;
 pub use witness::{LogAction, RunArgs, WitnessAction, WitnessArgs};
 
@@ -43,4 +45,6 @@ pub enum Command {
     Approve(ApproveCommand),
     /// Declare an entry key stolen since a moment, with a key kept offline.
     Revoke(RevokeArgs),
+    /// Try this program on this machine and write a dated record of it.
+    SelfTest(Box<SelfTestArgs>),
 }

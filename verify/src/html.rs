@@ -18,7 +18,7 @@ h1{font-size:1.5rem;margin:0 0 .2rem}h2{font-size:1.1rem;margin:2rem 0 .5rem;bor
 table{border-collapse:collapse;width:100%}th,td{text-align:left;vertical-align:top;padding:.25rem .6rem .25rem 0;border-bottom:1px solid #eceff2}\
 th{width:9rem;font-weight:600;color:#424a53}td{overflow-wrap:anywhere}tr.more th,tr.more td{border-top:0}\
 .failures td{color:#a40e26}.failures th{width:16rem;color:#a40e26}\
-.bar{display:flex;height:1.1rem;border:1px solid #8c959f;margin:.15rem 0}.bar span{display:block}\
+.share{margin:.7rem 0 .1rem}.bar{display:flex;height:1.1rem;border:1px solid #8c959f;margin:.15rem 0}.bar span{display:block}\
 .m{background:#2da44e}.g{background:repeating-linear-gradient(45deg,#bf8700 0 4px,#ffdf9e 4px 8px)}.h{background:#fff}\
 .key span{display:inline-block;width:1.4rem;height:.8rem;border:1px solid #8c959f;margin:0 .3rem 0 1rem;vertical-align:middle}\
 pre{border:1px solid #d5dae0;padding:.6rem;overflow-x:auto;white-space:pre-wrap;overflow-wrap:anywhere;font-size:.8rem}\
@@ -142,7 +142,7 @@ fn facts(out: &mut String, verdict: &Verdict, page: &Page) {
     put(out, &format!("<h2>{}</h2>\n", escaped(&l.t("html_logs"))));
     for log in verdict.logs.iter().filter(|log| log.complete) {
         for stream in log.streams.iter().filter(|stream| stream.relevant) {
-            bar(out, &log.origin, stream);
+            bar(out, l, &log.origin, stream);
         }
     }
     put(
@@ -174,7 +174,7 @@ fn facts(out: &mut String, verdict: &Verdict, page: &Page) {
 }
 
 /// Where the ticks of a stream went, as shares of a bar.
-fn bar(out: &mut String, origin: &str, stream: &StreamVerdict) {
+fn bar(out: &mut String, l: Language, origin: &str, stream: &StreamVerdict) {
     let gap: u64 = stream.gaps.values().map(|gap| gap.ticks).sum();
     let all = (stream.measured + gap + stream.holes).max(1);
     let share = |ticks: u64| {
@@ -192,14 +192,20 @@ fn bar(out: &mut String, origin: &str, stream: &StreamVerdict) {
             .expect("a String takes every write");
         }
     }
+    let label = l.f(
+        "html_bar",
+        &[
+            &origin,
+            &stream.stream,
+            &number(stream.measured),
+            &number(stream.expected),
+        ],
+    );
     put(
         out,
         &format!(
-            "<p class=\"file\">{} · {} · {} / {}</p><div class=\"bar\">{parts}</div>\n",
-            escaped(origin),
-            stream.stream,
-            number(stream.measured),
-            number(stream.expected)
+            "<p class=\"share\">{}</p><div class=\"bar\">{parts}</div>\n",
+            escaped(&label)
         ),
     );
 }

@@ -20,6 +20,7 @@ pub mod inputs;
 pub mod pipeline;
 mod print;
 pub mod project;
+pub mod self_test;
 pub mod spot_check;
 pub mod state;
 pub mod tamper;

@@ -27,6 +27,9 @@ fn main() -> ExitCode {
         Command::Fetch(args) => with_progress("bytes", |out, progress| {
             verify::fetch::run(&args, out, progress)
         }),
+        Command::SelfTest(args) => with_progress("cases", |out, progress| {
+            verify::self_test::run(&args, now_ms(), out, progress)
+        }),
         Command::SpotCheck(args) => with_progress("entries", |out, progress| {
             verify::spot_check::run(&args, out, progress)
         }),
@@ -117,4 +120,16 @@ fn log_to_stderr() {
     } else {
         lines.json().init();
     }
+}
+
+/// The date of a record, unix milliseconds: the only place where a verifying command asks what time it is.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a record of a run carries the date of this machine's clock"
+)]
+fn now_ms() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| {
+        i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+    })
 }

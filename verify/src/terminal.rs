@@ -59,7 +59,11 @@ fn atoms(text: &str) -> Vec<(usize, &str)> {
     let (mut begin, mut space) = (0, 0);
     let mut last: Option<char> = None;
     for (at, c) in text.char_indices() {
-        if c == ' ' {
+        // `1 440` is one number.
+        let rest = text.get(at + 1..).unwrap_or_default();
+        let grouped = last.is_some_and(|last| last.is_ascii_digit())
+            && rest.starts_with(|next: char| next.is_ascii_digit());
+        if c == ' ' && !grouped {
             if begin < at {
                 atoms.push((space, text.get(begin..at).unwrap_or_default()));
                 space = 0;
@@ -124,6 +128,13 @@ mod tests {
             let squeeze = |text: &str| text.split_whitespace().collect::<String>();
             assert_eq!(squeeze(&out), format!("{label}{}", squeeze(text)));
         }
+        let mut out = String::new();
+        wrapped(
+            &mut out,
+            "",
+            &format!("{} 1 576 800 000 ticks", "x".repeat(55)),
+        );
+        assert!(out.contains("\n             1 576 800 000 ticks"), "{out}");
         let mut out = String::new();
         let long = "x".repeat(200);
         wrapped(&mut out, "log", &long);

@@ -12,6 +12,7 @@ mod good;
 mod matrix;
 mod mutated;
 mod remembered;
+mod self_tested;
 mod spot;
 mod support;
 mod tampered;
