@@ -504,7 +504,7 @@ fn shown(relay: Option<&Relay>, now_s: i64) -> String {
         "never signed".to_owned()
     } else {
         let age_s = now_s - relay.done_ms / 1000;
-        format!("signed size {} {age_s} s ago", relay.size)
+        format!("signed size {}, {age_s} s ago", relay.size)
     };
     match &relay.error {
         None => last,

@@ -114,7 +114,7 @@ pub enum Refusal {
     #[error(transparent)]
     Request(#[from] RequestError),
     /// 404: the witness knows no log of this origin.
-    #[error("this witness does not know the log `{0}`; its operator adds it with its verifier key")]
+    #[error("this witness does not know the log `{0}`")]
     UnknownLog(String),
     /// 403: not signed by a known key of the log, or a line of such a key that does not verify.
     #[error("the checkpoint of `{origin}`: {source}")]

@@ -129,7 +129,7 @@ async fn add_log(
     origin: Option<&str>,
     now_s: i64,
 ) -> anyhow::Result<String> {
-    let vkey = Vkey::parse(text)?;
+    let vkey = Vkey::parse(text.trim())?;
     anyhow::ensure!(
         vkey.kind() == SignatureKind::Ed25519,
         "`{}` is a witness's key (type 04); a log is added with its own key (type 01), which is in its commissioning record",
