@@ -37,19 +37,28 @@ const ROLLBACKS_TO_BELIEVE: u8 = 3;
 #[derive(Debug, Clone)]
 pub struct Watch {
     decoder: Decoder,
-    /// Largest plausible change per second: mantissa and its decimals.
-    step: Option<(i128, u32)>,
+    /// Largest plausible change per second.
+    step: Option<Decimal>,
     is_register: bool,
     /// What one count of the register is on the grid.
-    count: i128,
+    count: i64,
+    /// The same where a scale factor says it: 10 to this power.
+    scaled_count: Option<u8>,
     is_f32: bool,
     decimals: u8,
+    /// Few points have any; there may be thousands of points.
+    site: Option<Box<SiteRules>>,
+    last_good: Option<At>,
+    low: Option<Box<(At, u8)>>,
+}
+
+/// What the site's rules say of a point, on its grid.
+#[derive(Debug, Clone)]
+struct SiteRules {
     /// The first value that the register cannot show.
     capacity: Option<i64>,
     /// The smallest and the largest value of the declared direction.
     direction: Option<(i64, i64)>,
-    last_good: Option<At>,
-    low: Option<(At, u8)>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -73,16 +82,7 @@ impl Watch {
     #[must_use]
     pub fn with_rules(point: &Point, rules: &PointRules) -> Self {
         let grid = |value: Decimal| value.on_grid(point.decimals);
-        let step = point
-            .max_step_per_s
-            .map(|step| (i128::from(step.mantissa()), u32::from(step.decimals())));
-        Self {
-            decoder: Decoder::new(point),
-            step,
-            is_register: point.kind == PointKind::Register,
-            count: grid(point.scale).map_or(1, |count| i128::from(count).abs()),
-            is_f32: point.format.kind == Kind::F32,
-            decimals: point.decimals,
+        let site = SiteRules {
             capacity: rules.rollover_at.and_then(grid),
             direction: rules.direction.and_then(|rule: DirectionRule| {
                 let tolerance = grid(rule.tolerance)?;
@@ -92,13 +92,24 @@ impl Watch {
                     (i64::MIN, tolerance)
                 })
             }),
+        };
+        let has_any = site.capacity.is_some() || site.direction.is_some();
+        Self {
+            decoder: Decoder::new(point),
+            step: point.max_step_per_s,
+            is_register: point.kind == PointKind::Register,
+            count: grid(point.scale).map_or(1, i64::saturating_abs),
+            scaled_count: None,
+            is_f32: point.format.kind == Kind::F32,
+            decimals: point.decimals,
+            site: has_any.then(|| Box::new(site)),
             last_good: None,
             low: None,
         }
     }
 
     /// Forgets the values so far: what follows is of another device or another setting.
-    pub const fn forget(&mut self) {
+    pub fn forget(&mut self) {
         (self.last_good, self.low) = (None, None);
     }
 
@@ -156,10 +167,10 @@ impl Watch {
         };
         if let (Some(_), Some(exponent)) = (self.scale_from(), exponent) {
             // At most 10^25; a count smaller than the grid never gets here.
-            let shift = u32::try_from(exponent + i64::from(self.decimals)).unwrap_or(0);
-            self.count = 10_i128.saturating_pow(shift);
+            let shift = u8::try_from(exponent + i64::from(self.decimals)).unwrap_or(0);
+            self.scaled_count = Some(shift);
         }
-        if let Some((low, high)) = self.direction
+        if let Some((low, high)) = self.site.as_ref().and_then(|site| site.direction)
             && !(low..=high).contains(&mantissa)
         {
             sample.flag(Quality::REVERSED);
@@ -198,11 +209,11 @@ impl Watch {
 
     /// Whether a register has stayed low, without falling further, long enough.
     fn believes_low(&mut self, now: At) -> bool {
-        let seen = match self.low {
+        let seen = match self.low.as_deref() {
             Some((before, seen)) if now.mantissa >= before.mantissa => seen.saturating_add(1),
             _ => 1,
         };
-        self.low = Some((now, seen));
+        self.low = Some(Box::new((now, seen)));
         seen > ROLLBACKS_TO_BELIEVE
     }
 
@@ -220,13 +231,18 @@ impl Watch {
         if self.is_f32 {
             (i128::from(now.mantissa).abs() >> 23) + 1
         } else {
-            self.count.max(1)
+            let scaled = self.scaled_count.map(u32::from);
+            let count = scaled.map_or(i128::from(self.count), |power| {
+                10_i128.saturating_pow(power)
+            });
+            count.max(1)
         }
     }
 
     /// Whether the way from the last value over the capacity to this one is a plausible advance.
     fn has_rolled_over(&self, last: At, now: At) -> bool {
-        let Some(capacity) = self.capacity.map(i128::from) else {
+        let capacity = self.site.as_ref().and_then(|site| site.capacity);
+        let Some(capacity) = capacity.map(i128::from) else {
             return false;
         };
         let over = capacity - i128::from(last.mantissa) + i128::from(now.mantissa);
@@ -242,12 +258,13 @@ impl Watch {
 
     /// Whether a change exceeds rating × Δt, exactly: both sides in units of 10^-(decimals) per 1000 s.
     fn is_too_far(&self, last: At, now: At, change: i128) -> bool {
-        let Some((rate, rate_decimals)) = self.step else {
+        let Some(step) = self.step else {
             return false;
         };
         if !last.is_dated {
             return false;
         }
+        let (rate, rate_decimals) = (i128::from(step.mantissa()), u32::from(step.decimals()));
         let mut elapsed = now.unix_ms.saturating_sub(last.unix_ms);
         if self.is_register {
             let standstill = now.unix_ms.saturating_sub(last.since_ms);
