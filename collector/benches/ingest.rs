@@ -90,7 +90,7 @@ async fn gateway(
         .as_str()
         .unwrap()
         .clone_into(&mut edge.token);
-    edge.seal_control(Control::Config(wide()));
+    edge.seal_control(Control::Config(wide().into()));
     edge.deliver(serving, 1, 2).await;
     let mut ready = Vec::with_capacity(uploads);
     for upload in 0..uploads {

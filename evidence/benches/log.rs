@@ -124,7 +124,7 @@ fn seal() -> (Chain, Log, Duration) {
         entry_key: key.public(),
         software: "bench".into(),
     };
-    for control in [Control::Genesis(genesis), Control::Config(config())] {
+    for control in [Control::Genesis(genesis), Control::Config(config().into())] {
         let (body, blob) = control.into_body();
         let entry = chain
             .next_entry(boot, clock, None, body)

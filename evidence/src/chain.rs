@@ -675,7 +675,7 @@ impl Chain {
         }
     }
 
-    fn take_config(&mut self, index: u64, config: &MeasurementConfig) {
+    fn take_config(&mut self, index: u64, config: &Arc<MeasurementConfig>) {
         self.streams
             .values_mut()
             .for_each(|state| state.active = false);
@@ -695,7 +695,8 @@ impl Chain {
                 known.insert(point.name.clone(), point.kind);
             }
         }
-        self.config = Some(Arc::new(ConfigInForce::new(config.clone(), index)));
+        let in_force = ConfigInForce::new(Arc::clone(config), index);
+        self.config = Some(Arc::new(in_force));
     }
 }
 

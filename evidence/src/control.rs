@@ -1,5 +1,7 @@
 //! Control entries: what the log says about itself.
 
+use std::sync::Arc;
+
 use crate::cbor::{CborError, Reader, Writer};
 use crate::entry::{Body, ClockStatus, ControlBody, MOST_INLINE_BODY, PayloadRef};
 use crate::hash::{Hash, Origin, leaf_hash};
@@ -46,8 +48,8 @@ pub mod kind {
 pub enum Control {
     /// Kind 1.
     Genesis(Genesis),
-    /// Kind 2.
-    Config(MeasurementConfig),
+    /// Kind 2. Shared with the state of the log that takes it in: it may have thousands of points.
+    Config(Arc<MeasurementConfig>),
     /// Kind 3: from the next entry on only this key signs.
     KeyAdd(VerifyingKey),
     /// Kind 4.
@@ -399,7 +401,7 @@ impl Control {
     /// [`Rejection::Configuration`] or [`Rejection::Record`].
     pub fn decode(kind: u64, bytes: &[u8]) -> Result<Self, Rejection> {
         if kind == kind::CONFIG {
-            return Ok(Self::Config(MeasurementConfig::decode(bytes)?));
+            return Ok(Self::Config(Arc::new(MeasurementConfig::decode(bytes)?)));
         }
         if let Some(kind) = project::Kind::from_number(kind) {
             let record = Record::decode(kind, bytes).map_err(|error| Rejection::Record {

@@ -14,7 +14,7 @@ use crate::value::{Decoder, Kind};
 #[derive(Debug)]
 pub struct ConfigInForce {
     /// The table.
-    pub config: MeasurementConfig,
+    pub config: Arc<MeasurementConfig>,
     /// The index of the control entry that sealed it.
     pub index: u64,
     decoders: Vec<Decoder>,
@@ -23,7 +23,8 @@ pub struct ConfigInForce {
 impl ConfigInForce {
     /// Prepares a checked table.
     #[must_use]
-    pub fn new(config: MeasurementConfig, index: u64) -> Self {
+    pub fn new(config: impl Into<Arc<MeasurementConfig>>, index: u64) -> Self {
+        let config = config.into();
         let decoders = config.points.iter().map(Decoder::new).collect();
         Self {
             config,

@@ -104,7 +104,7 @@ fn example() -> Vec<(&'static str, String)> {
             1_767_225_599_000,
         ),
         (
-            Control::Config(config()).into_body().0,
+            Control::Config(config().into()).into_body().0,
             vec![],
             1_767_225_599_001,
         ),

@@ -135,7 +135,7 @@ impl Log {
             software: "test 1".into(),
         };
         log.control(Control::Genesis(genesis)).unwrap();
-        log.control(Control::Config(table())).unwrap();
+        log.control(Control::Config(table().into())).unwrap();
         log
     }
 
@@ -425,14 +425,14 @@ fn a_long_configuration_is_a_payload_and_still_read_first() {
     long.points
         .extend((0..120).map(|i| point(&format!("energy of feeder {i}"), "u32", "1", 0)));
     assert!(long.encode().len() > evidence::entry::MOST_INLINE_BODY);
-    let (body, payload) = Control::Config(long.clone()).into_body();
+    let (body, payload) = Control::Config(long.clone().into()).into_body();
     let entry = log.entry(body.clone());
     assert_eq!(
         log.chain.apply(&entry, None).unwrap_err(),
         Rejection::PayloadMissing
     );
     log.add(body, payload).unwrap();
-    assert_eq!(log.chain.config().unwrap().config, long);
+    assert_eq!(log.chain.config().unwrap().config, long.into());
 }
 
 #[test]

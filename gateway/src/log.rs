@@ -293,6 +293,7 @@ impl Log {
             root: next.root(),
         };
         let note = sign_checkpoint(&checkpoint, &self.identity.log_key);
+        let root = next.root();
         let row = Row {
             index,
             entry: bytes,
@@ -300,6 +301,8 @@ impl Log {
             checkpoint: note.to_bytes(),
             range: next.range().clone(),
         };
+        // It may hold a new table of thousands of points, and what is read back makes another one.
+        drop(next);
         self.die_if(Step::Sealed)?;
 
         let previous = self.chain.previous().copied();
@@ -310,7 +313,8 @@ impl Log {
         let snapshot = || chain.encode();
         let (stored, said) = self.buffer.append(&row, head, leaf, day, &snapshot).await?;
         self.news.extend(said);
-        self.verify(&stored, next.root())?;
+        drop(row);
+        self.verify(&stored, root)?;
         let head = HeadNote {
             size: index + 1,
             leaf,

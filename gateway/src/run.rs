@@ -166,7 +166,12 @@ pub async fn run(
     let mut book = Book::open(&config, recorder.reader()).await?;
     let (sender, receiver) = mpsc::channel(QUEUE);
     let mut tasks = JoinSet::new();
-    let field = sampling::open_through(&config, &*environment.random, book.gates());
+    // The sealed table is that of the configuration, and thousands of points are not made twice.
+    let sealed = recorder.log().chain().config();
+    let table = sealed.map(|sealed| Arc::clone(&sealed.config));
+    let table = table.unwrap_or_else(|| Arc::new(config.measurement(|_| 0)));
+    let field = sampling::open_through(&config, &table, &*environment.random, book.gates());
+    drop(table);
     let offers = offers(&config, &field.lines);
     let proxies: Vec<Proxy> = config
         .proxies

@@ -68,7 +68,7 @@ pub enum Reader {
 /// The links are closed when the streams are dropped. Must be called within a runtime.
 #[must_use]
 pub fn start(config: &GatewayConfig, random: &dyn SecureRandom) -> Vec<PolledStream> {
-    open_through(config, random, &new_gates(config)).streams
+    open(config, random).streams
 }
 
 /// Gates of devices of which nothing is known yet, in the order of the configuration.
@@ -81,22 +81,23 @@ pub fn new_gates(config: &GatewayConfig) -> Vec<Arc<Gate>> {
 /// Like [`start`], with the lines, for those who share them.
 #[must_use]
 pub fn open(config: &GatewayConfig, random: &dyn SecureRandom) -> Field {
-    open_through(config, random, &new_gates(config))
+    let table = config.measurement(|_| 0);
+    open_through(config, &table, random, &new_gates(config))
 }
 
 /// Like [`open`]; `gates` know the devices, one each in the order of the configuration, and say what
-/// the values are worth.
+/// the values are worth. `table` is the measurement table of the configuration, sealed or not.
 #[must_use]
 pub fn open_through(
     config: &GatewayConfig,
+    table: &MeasurementConfig,
     random: &dyn SecureRandom,
     gates: &[Arc<Gate>],
 ) -> Field {
-    let table = config.measurement(|_| 0);
     let lines = field::lines(config, random, |line| field::rest(config, line));
     let streams = polled_streams(config)
         .into_iter()
-        .map(|id| PolledStream::new(id, config, &table, &lines, gates))
+        .map(|id| PolledStream::new(id, config, table, &lines, gates))
         .collect();
     Field { streams, lines }
 }

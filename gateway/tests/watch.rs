@@ -100,7 +100,8 @@ impl Site {
         meter.put(RATIO, 100);
         let config = config(meter.port, timeout_ms, more);
         let gates = sampling::new_gates(&config);
-        let stream = sampling::open_through(&config, &SystemRandom::new(), &gates)
+        let table = config.measurement(|_| 0);
+        let stream = sampling::open_through(&config, &table, &SystemRandom::new(), &gates)
             .streams
             .pop()
             .unwrap();

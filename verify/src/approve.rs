@@ -314,7 +314,7 @@ fn sign(args: &SignArgs) -> anyhow::Result<String> {
         );
     };
     let before = earlier.iter().rev().find_map(|found| match &found.control {
-        Control::Config(config) => Some(config),
+        Control::Config(config) => Some(&**config),
         _ => None,
     });
     let mut out = head(&origin, &controls);

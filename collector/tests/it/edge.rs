@@ -82,7 +82,7 @@ impl Edge {
             .clone_into(&mut edge.token);
         assert_eq!(answer["log_id"], edge.id());
         assert_eq!(answer["witness_vkey"], bed.witness.to_string());
-        edge.seal_control(Control::Config(table()));
+        edge.seal_control(Control::Config(table().into()));
         edge
     }
 

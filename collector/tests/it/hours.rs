@@ -97,7 +97,7 @@ on_both! {
             let answer: serde_json::Value =
                 edge.enrol(&serving, &bed.code().await).await.json().await.unwrap();
             answer["token"].as_str().unwrap().clone_into(&mut edge.token);
-            edge.seal_control(Control::Config(crate::edge::table()));
+            edge.seal_control(Control::Config(crate::edge::table().into()));
             edge.seal_data(&[100, 101]);
             reboot(&mut edge);
             edge.seal_data(&[90, 95, 96]);

@@ -19,7 +19,7 @@ on_both! {
         // The same gateway from an older image: another entry at index 2, rightly signed.
         let mut other = Edge::new(edge.chain.origin().as_str());
         other.token.clone_from(&edge.token);
-        other.seal_control(Control::Config(table()));
+        other.seal_control(Control::Config(table().into()));
         other.seal_data(&[9, 9, 9]);
         other.seal_data(&[9]);
         let (status, code, reason) = refusal(other.send(&serving, other.upload(1, 4)).await).await;

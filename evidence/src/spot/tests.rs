@@ -134,7 +134,7 @@ fn table() -> MeasurementConfig {
 
 /// A table entry and a noisy minute of 50 points late in a long log, with the proofs of both.
 fn proofs(bed: &Bed, witnesses: &[(&str, u8)]) -> (SpotProof, TableProof) {
-    let (body, bytes) = Control::Config(table()).into_body();
+    let (body, bytes) = Control::Config(table().into()).into_body();
     let config = bed.entry(BEFORE, (0, Hash([3; 32])), body);
     let pin = (BEFORE, leaf_hash(&config));
     let ticks = Ticks {

@@ -305,7 +305,7 @@ impl LogVerifier<'_> {
             self.note_control(
                 index,
                 control,
-                before.as_ref().map(|config| &config.config),
+                before.as_ref().map(|config| &*config.config),
                 counted,
             );
         }

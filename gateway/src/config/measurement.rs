@@ -75,14 +75,12 @@ impl GatewayConfig {
             .zip(0..)
             .collect();
         let names = &names;
-        let points = (0_u16..)
-            .zip(polled.chain(messages))
-            .flat_map(|(device, (stream, points))| {
-                points
-                    .iter()
-                    .map(move |point| sealed(point, device, stream, names))
-            })
-            .collect();
+        let sources = (0_u16..).zip(polled.chain(messages));
+        // Thousands of them: no room is taken that is not needed.
+        let mut points = Vec::with_capacity(sources.clone().map(|(_, (_, own))| own.len()).sum());
+        for (device, (stream, own)) in sources {
+            points.extend(own.iter().map(|point| sealed(point, device, stream, names)));
+        }
         MeasurementConfig {
             streams,
             devices: modbus.chain(mqtt).collect(),

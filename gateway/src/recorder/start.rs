@@ -316,7 +316,8 @@ impl Recorder {
         if in_force.is_some_and(|config| same_table(&config.config, &wanted)) {
             return Ok(());
         }
-        self.control(&Control::Config(wanted), now).await?;
+        self.control(&Control::Config(Arc::new(wanted)), now)
+            .await?;
         Ok(())
     }
 

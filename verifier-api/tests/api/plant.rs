@@ -144,7 +144,7 @@ impl Plant {
             software: "test".to_owned(),
         };
         plant.control(Control::Genesis(genesis));
-        plant.control(Control::Config(table(tick)));
+        plant.control(Control::Config(table(tick).into()));
         let code = EnrolmentCode {
             id: origin.to_owned(),
             site,

@@ -165,7 +165,7 @@ pub(crate) fn write(dir: &Path, days: u32) -> Made {
         software: "synthetic".to_owned(),
     };
     log.seal(Control::Genesis(genesis).into_body().0);
-    log.seal(Control::Config(config.clone()).into_body().0);
+    log.seal(Control::Config(config.clone().into()).into_body().0);
     let mut payloads = BufWriter::new(File::create(dir.join("payload.tmp")).unwrap());
     let mut payload_bytes = 0;
     let mut noise = Noise(0x9e37_79b9_7f4a_7c15);

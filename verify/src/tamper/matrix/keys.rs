@@ -1,6 +1,7 @@
 //! Attackers with keys in hand: what each key buys, and what nothing can find.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use evidence::control::{ClockEvent, Control, approval_message, kind};
 use evidence::entry::{Body, ClockStatus, ControlBody, Entry, GapReason, Ticks};
@@ -541,7 +542,7 @@ fn rescale(entry: &mut Entry) -> Option<()> {
     let Ok(Control::Config(mut config)) = Control::decode(kind::CONFIG, body) else {
         return None;
     };
-    let point = config
+    let point = Arc::make_mut(&mut config)
         .points
         .iter_mut()
         .find(|point| point.scale.to_string() == "0.1")?;

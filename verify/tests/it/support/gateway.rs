@@ -140,7 +140,7 @@ impl Gateway {
             }
         }
         change(&mut config);
-        self.control(Control::Config(config));
+        self.control(Control::Config(config.into()));
     }
 
     pub(crate) fn rotate(&mut self) {
