@@ -11,6 +11,7 @@ mod calculate;
 mod compose;
 mod coverage;
 mod cuts;
+mod density;
 mod increase;
 mod measured;
 mod parameters;
@@ -32,6 +33,7 @@ use crate::plan::{Bound, InputSource, PointReference};
 use crate::report::Report;
 use crate::unit::UnitError;
 use cuts::Cuts;
+use density::{Companions, DENSITY_DECIMALS};
 use increase::{Increase, Limit};
 use track::{Declared, Kind, Placed, Track};
 use weigh::Weigh;
@@ -163,6 +165,14 @@ pub enum Difference {
         /// The plan's unit.
         planned: String,
     },
+    /// Pressure or temperature is not beside the flow.
+    #[error(
+        "is not sealed in the stream of the flow; poll flow, pressure and temperature at one interval in one gateway"
+    )]
+    Companion,
+    /// The flow cannot become a mass flow.
+    #[error("cannot become a mass flow: it must be polled, with at most 9 decimals")]
+    NotForDensity,
     /// A totaliser is aggregated like a state, or a state like a totaliser.
     #[error(
         "is {sealed}, which cannot be aggregated as {aggregation}; change the plan's aggregation"
@@ -199,6 +209,8 @@ struct Route {
     decimals: u8,
     /// Messages: how long a value holds; polled: none, it holds for its tick.
     stale_ms: Option<i64>,
+    /// Where pressure and temperature are, when the samples are made into mass flows.
+    companions: Option<Companions>,
 }
 
 /// A report in the making.
@@ -338,6 +350,14 @@ impl<'a> Computation<'a> {
                 if track.log() != Some(log) {
                     check_log_order(bound, track, log, origin)?;
                 }
+                let mass = route
+                    .companions
+                    .map(|companions| companions.mass(segment, column, cuts, &mut track.densities));
+                let column = match &mass {
+                    None => column,
+                    Some(Some(mass)) => mass,
+                    Some(None) => continue,
+                };
                 let placed = Placed {
                     column,
                     start_ms,
@@ -442,16 +462,75 @@ impl<'a> Computation<'a> {
                 .stale_after_s
                 .filter(|_| messages)
                 .map(|seconds| i64::from(seconds) * 1000);
+            let companions = match companions(&state.origin, config, point, planned) {
+                Ok(companions) => companions,
+                Err(wrong) => {
+                    state.wrong.get_or_insert(wrong);
+                    continue;
+                }
+            };
+            let more = if companions.is_some() {
+                DENSITY_DECIMALS
+            } else {
+                0
+            };
             let route = Route {
                 track: number,
-                decimals: point.decimals,
+                decimals: point.decimals + more,
                 stale_ms,
+                companions,
             };
             if let Some(routes) = state.routes.get_mut(usize::from(index)) {
                 routes.push(route);
             }
         }
     }
+}
+
+/// Finds pressure and temperature beside a flow that becomes a mass flow.
+fn companions(
+    origin: &str,
+    config: &ConfigInForce,
+    flow: &Point,
+    planned: &crate::plan::Point,
+) -> Result<Option<Companions>, ComputationError> {
+    let Some(rule) = &planned.density else {
+        return Ok(None);
+    };
+    let differs = |point: &str, difference| {
+        Err(ComputationError::ConfigDiffers(Box::new(ConfigDiffers {
+            origin: origin.to_owned(),
+            entry: config.index,
+            point: point.to_owned(),
+            number: planned.number.clone(),
+            difference,
+        })))
+    };
+    let messages = config
+        .config
+        .stream(flow.stream)
+        .is_some_and(|stream| stream.messages);
+    // A mantissa has at most 15 decimals.
+    if messages || flow.decimals > 15 - DENSITY_DECIMALS {
+        return differs(&flow.name, Difference::NotForDensity);
+    }
+    let mut found = [(0, 0); 2];
+    for (place, companion) in found.iter_mut().zip([&rule.pressure, &rule.temperature]) {
+        let Some((index, point)) = config.config.point(&companion.point) else {
+            return differs(&companion.point, Difference::Companion);
+        };
+        if point.stream != flow.stream {
+            return differs(&companion.point, Difference::Companion);
+        }
+        if point.unit != companion.unit.symbol() {
+            let (sealed, planned) = (point.unit.clone(), companion.unit.symbol().to_owned());
+            return differs(&companion.point, Difference::Unit { sealed, planned });
+        }
+        *place = (index, point.decimals);
+    }
+    Companions::new(rule, found[0], found[1])
+        .map(Some)
+        .or(Err(ComputationError::Overflow))
 }
 
 /// Checks that a sealed point is what the plan says.

@@ -141,7 +141,46 @@ pub struct Point {
     pub reason: Option<String>,
     /// The largest rate that is physically possible.
     pub nameplate: Option<(Exact, Unit)>,
+    /// Turns a volume flow at line conditions into a mass flow, sample by sample.
+    pub density: Option<DensityRule>,
     pub(crate) place: Place,
+}
+
+/// Mass flow = volume flow × density of pure CO2 at the pressure and temperature of the same tick.
+#[derive(Debug, Clone)]
+pub struct DensityRule {
+    /// Absolute pressure in the line.
+    pub pressure: Companion,
+    /// Temperature in the line.
+    pub temperature: Companion,
+    /// For a stream that is not pure: pressures (in the pressure's unit) between which gas and liquid
+    /// may lie side by side; refused.
+    pub two_phase: Option<(Exact, Exact)>,
+    /// What the stream consists of, beside which the result is shown.
+    pub composition: String,
+}
+
+/// A point that is read together with another one, in the same stream of the same log.
+#[derive(Debug, Clone)]
+pub struct Companion {
+    /// Its name in the sealed configuration of every log that the main point is read from.
+    pub point: String,
+    /// Its unit, as sealed.
+    pub unit: Unit,
+    /// The standard uncertainty of its transmitter, in that unit.
+    pub uncertainty: Exact,
+}
+
+impl Point {
+    /// The names of all points that it reads in each of its logs.
+    pub fn names_in(&self, reference: &PointReference) -> Vec<String> {
+        let mut names = vec![reference.point.clone()];
+        if let Some(rule) = &self.density {
+            names.push(rule.pressure.point.clone());
+            names.push(rule.temperature.point.clone());
+        }
+        names
+    }
 }
 
 /// What happens to a totaliser's advance over a gap.

@@ -275,6 +275,33 @@ pub struct MeasuredReport {
     pub evidence: Vec<EvidenceReport>,
     /// For totalisers: what gaps, edges and resets did.
     pub totaliser: Option<TotaliserReport>,
+    /// For masses from a volume flow: how the density was found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub density: Option<DensityReport>,
+}
+
+/// How volume flows became mass flows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DensityReport {
+    /// The rule.
+    pub rule: String,
+    /// What it assumes of the stream.
+    pub assumption: String,
+    /// What the stream consists of, as the plan says.
+    pub composition: String,
+    /// The point of the pressure.
+    pub pressure: String,
+    /// The point of the temperature.
+    pub temperature: String,
+    /// Samples within the period with a density.
+    pub computed: u64,
+    /// Samples refused because pressure or temperature lies where the equation was not compared.
+    pub refused_out_of_range: u64,
+    /// Samples refused because gas and liquid cannot be told within the transmitters' uncertainty.
+    pub refused_near_saturation: u64,
+    /// Samples refused because the pressure lies in the declared two-phase region.
+    pub refused_two_phase: u64,
 }
 
 /// A point of a log.

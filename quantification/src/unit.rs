@@ -232,6 +232,31 @@ impl Unit {
         })
     }
 
+    /// The unit of the product of two quantities.
+    ///
+    /// # Errors
+    /// [`UnitError::Offset`] for temperatures on a scale, overflow.
+    pub fn times(&self, other: &Self) -> Result<Self, UnitError> {
+        for unit in [self, other] {
+            if unit.has_offset() {
+                return Err(UnitError::Offset(unit.symbol.clone()));
+            }
+        }
+        Ok(Self {
+            symbol: format!("{}·{}", self.symbol, other.symbol),
+            dimension: self.dimension.times(other.dimension),
+            factor: self.factor.times(other.factor)?,
+            offset: Exact::ZERO,
+            kind: "",
+        })
+    }
+
+    /// The zero of a unit that has one of its own, in base units: 273.15 for °C.
+    #[must_use]
+    pub const fn offset(&self) -> Exact {
+        self.offset
+    }
+
     /// The unit of this quantity accumulated over milliseconds, e.g. `kW` → `kW·ms`.
     ///
     /// # Errors

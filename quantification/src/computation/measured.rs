@@ -12,8 +12,8 @@ use crate::methodology::{Aggregation, Direction};
 use crate::period::utc;
 use crate::plan::{Input, Nameplate, PointSource};
 use crate::report::{
-    EdgeReport, EvidenceReport, GapReport, MeasuredReport, ParameterReport, PointReport,
-    ReadingReport, ResetReport, TotaliserReport,
+    DensityReport, EdgeReport, EvidenceReport, GapReport, MeasuredReport, ParameterReport,
+    PointReport, ReadingReport, ResetReport, TotaliserReport,
 };
 
 pub(super) fn measured(
@@ -74,7 +74,7 @@ pub(super) fn measured(
                 point: source.point.clone(),
             })
             .collect(),
-        unit: point.unit.symbol().to_owned(),
+        unit: source.sample_unit.symbol().to_owned(),
         good: track.good,
         not_good: track.not_good,
         by_quality,
@@ -83,7 +83,25 @@ pub(super) fn measured(
         last: reading(last)?,
         evidence: evidence(computation, track),
         totaliser,
+        density: point.density.as_ref().map(|rule| DensityReport {
+            rule: "volume flow x density of pure CO2, Span and Wagner 1996, per sample".to_owned(),
+            assumption: "pure-component assumption".to_owned(),
+            composition: rule.composition.clone(),
+            pressure: rule.pressure.point.clone(),
+            temperature: rule.temperature.point.clone(),
+            computed: track.densities.computed,
+            refused_out_of_range: track.densities.out_of_range,
+            refused_near_saturation: track.densities.near_saturation,
+            refused_two_phase: track.densities.two_phase,
+        }),
     });
+    if let Some(rule) = &point.density {
+        let text = format!(
+            "the mass rests on the density of pure CO2; the stream is: {}",
+            rule.composition
+        );
+        notes.warn("pure-component-assumption", &input.label, text);
+    }
     warn(computation, input, source, track, report, notes);
     if let Some(nameplate) = &source.nameplate {
         check_nameplate(computation, input, nameplate, mean, report, notes)?;

@@ -11,6 +11,7 @@ use evidence::segment::DecodedColumn;
 use super::ComputationError;
 use super::coverage::Coverage;
 use super::cuts::{Cuts, Region};
+use super::density::Counts;
 use super::increase::{Crossing, Increase};
 use super::run::{Good, Run, Tail, What};
 use super::weigh::Weigh;
@@ -118,6 +119,8 @@ pub(crate) struct Track {
     /// The position of its input.
     pub(crate) input: usize,
     pub(crate) kind: Kind,
+    /// For mass flows: what became of the samples.
+    pub(super) densities: Counts,
     /// The ticks that were fed.
     pub(super) coverage: Coverage,
     /// In the order fed.
@@ -166,6 +169,7 @@ impl Track {
         Self {
             input,
             kind,
+            densities: Counts::default(),
             coverage: Coverage::default(),
             runs: Vec::new(),
             tail: Tail::default(),

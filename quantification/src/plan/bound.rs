@@ -65,6 +65,8 @@ pub struct PointSource {
     pub aggregation: Aggregation,
     /// What a larger value does.
     pub direction: Direction,
+    /// The unit of a sample: the readings', or that of a mass flow made from them.
+    pub sample_unit: Unit,
     /// The unit of the aggregate before conversion: the readings' unit, for an integral times ms.
     pub sum_unit: Unit,
     /// What happens at gaps of a totaliser.

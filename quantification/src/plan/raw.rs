@@ -7,13 +7,14 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::{
-    AdvanceOverGap, Entered, Fixed, Lifted, Log, MonitoringOption, Neutral, PeriodRules, Plan,
-    PlanError, Point, PointReference, Project, Rounding, State,
+    AdvanceOverGap, Companion, DensityRule, Entered, Fixed, Lifted, Log, MonitoringOption, Neutral,
+    PeriodRules, Plan, PlanError, Point, PointReference, Project, Rounding, State,
 };
 use crate::exact::Exact;
 use crate::input::{Place, SourceFile, allowed};
 use crate::methodology::{Aggregation, unit};
 use crate::period;
+use crate::unit::Unit;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -71,6 +72,31 @@ struct RawPoint {
     bridge_max_s: u32,
     reason: Option<String>,
     nameplate: Option<RawQuantity>,
+    density: Option<RawDensity>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawDensity {
+    pressure: RawCompanion,
+    temperature: RawCompanion,
+    two_phase: Option<RawSpan>,
+    composition: Spanned<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawCompanion {
+    point: String,
+    unit: Spanned<String>,
+    uncertainty: Spanned<Exact>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawSpan {
+    from: Spanned<Exact>,
+    to: Exact,
 }
 
 #[derive(Deserialize)]
@@ -398,7 +424,66 @@ impl RawPoint {
             bridge_max_s: self.bridge_max_s,
             reason: self.reason,
             nameplate,
+            density: self
+                .density
+                .map(|density| density.check(source))
+                .transpose()?,
             place,
+        })
+    }
+}
+
+impl RawDensity {
+    fn check(self, source: &Source<'_>) -> Result<DensityRule, PlanError> {
+        let pressure =
+            self.pressure
+                .check(source, "Pa_a", "an absolute pressure, such as bar_a")?;
+        let temperature = self
+            .temperature
+            .check(source, "K", "a temperature, such as °C")?;
+        let two_phase = match self.two_phase {
+            Some(span) if *span.from.get_ref() >= span.to => {
+                let problem = "the two-phase region ends before it begins";
+                return Err(source.error(at(source, &span.from), "from", problem, "from < to"));
+            }
+            other => other.map(|span| (span.from.into_inner(), span.to)),
+        };
+        if self.composition.get_ref().trim().is_empty() {
+            let problem = "a density of pure CO2 is shown beside what the stream consists of";
+            let remedy = "state the composition and where it was measured";
+            let place = at(source, &self.composition);
+            return Err(source.error(place, "composition", problem, remedy));
+        }
+        Ok(DensityRule {
+            pressure,
+            temperature,
+            two_phase,
+            composition: self.composition.into_inner(),
+        })
+    }
+}
+
+impl RawCompanion {
+    fn check(self, source: &Source<'_>, like: &str, what: &str) -> Result<Companion, PlanError> {
+        let place = at(source, &self.unit);
+        let checked = unit(source, &self.unit)?;
+        Unit::parse(like)
+            .and_then(|like| checked.check(&like))
+            .map_err(|error| source.error(place, "unit", error.to_string(), what))?;
+        if self.uncertainty.get_ref().signum() < 0 {
+            let problem = "an uncertainty is not negative";
+            let place = at(source, &self.uncertainty);
+            return Err(source.error(
+                place,
+                "uncertainty",
+                problem,
+                "see the transmitter's data sheet",
+            ));
+        }
+        Ok(Companion {
+            point: self.point,
+            unit: checked,
+            uncertainty: self.uncertainty.into_inner(),
         })
     }
 }

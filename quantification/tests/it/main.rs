@@ -9,6 +9,7 @@ mod golden;
 mod hand_over;
 mod inputs;
 mod language;
+mod mass_by_density;
 mod messages;
 mod misplaced;
 mod plausible;

@@ -5,6 +5,7 @@ use crate::input::allowed;
 use crate::methodology::{Aggregation, Direction, Parameter};
 use crate::plan::bound::{GapRule, InputSource, Nameplate, PointSource};
 use crate::plan::{AdvanceOverGap, Entered, Fixed, MonitoringOption, PlanError, Point};
+use crate::unit::Unit;
 
 fn allowed_options(parameter: &Parameter) -> String {
     let letters: Vec<&str> = parameter.options.iter().map(|o| o.letter()).collect();
@@ -69,9 +70,24 @@ impl Binder<'_> {
         };
         let unit_error =
             |e: crate::unit::UnitError| error(self.plan, point.place, "unit", e.to_string(), "");
+        let sample_unit = match &point.density {
+            None => point.unit.clone(),
+            Some(_) if aggregation == Aggregation::Integral => Unit::parse("kg/m3")
+                .and_then(|density| point.unit.times(&density))
+                .map_err(unit_error)?,
+            Some(_) => {
+                let problem = format!(
+                    "`{}` with a density is a flow, not {}",
+                    point.number,
+                    aggregation.name()
+                );
+                let remedy = "use aggregation = \"integral\" on a volume flow at line conditions";
+                return refuse("density", problem, remedy.to_owned());
+            }
+        };
         let sum_unit = match aggregation {
-            Aggregation::Integral => point.unit.over_time().map_err(unit_error)?,
-            _ => point.unit.clone(),
+            Aggregation::Integral => sample_unit.over_time().map_err(unit_error)?,
+            _ => sample_unit.clone(),
         };
         sum_unit.check(&parameter.unit).map_err(|e| {
             let problem = format!(
@@ -90,6 +106,7 @@ impl Binder<'_> {
             point: position,
             aggregation,
             direction,
+            sample_unit,
             sum_unit,
             gap: self.gap_rule(point, aggregation, direction)?,
             nameplate: self.nameplate(point, parameter, aggregation)?,
