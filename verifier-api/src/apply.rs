@@ -184,7 +184,44 @@ fn points(source: &Source<'_>, bound: &Bound, facts: &Facts) -> Result<(), Input
                 return Err(source.error(&at("unit"), problem, remedy));
             }
             kind(source, bound, number, sealed, &at("aggregation"))?;
+            companions(source, point, facts, sealed, &at("density"))?;
         }
+    }
+    Ok(())
+}
+
+/// Pressure and temperature beside a flow that becomes a mass flow.
+fn companions(
+    source: &Source<'_>,
+    point: &quantification::plan::Point,
+    facts: &Facts,
+    flow: &evidence::measurement::Point,
+    at: &[Step],
+) -> Result<(), InputError> {
+    let Some(rule) = &point.density else {
+        return Ok(());
+    };
+    for companion in [&rule.pressure, &rule.temperature] {
+        let sealed = facts
+            .config()
+            .and_then(|config| config.config.point(&companion.point));
+        let problem = match sealed {
+            None => format!(
+                "`{}` has sealed no point `{}`",
+                facts.origin, companion.point
+            ),
+            Some((_, sealed)) if sealed.unit != companion.unit.symbol() => format!(
+                "point `{}` of `{}` is sealed in `{}`, the plan says `{}`",
+                companion.point, facts.origin, sealed.unit, companion.unit
+            ),
+            Some((_, sealed)) if sealed.stream != flow.stream => format!(
+                "point `{}` is not polled together with `{}`",
+                companion.point, flow.name
+            ),
+            Some(_) => continue,
+        };
+        let remedy = "flow, pressure and temperature are points of one gateway with one interval";
+        return Err(source.error(at, problem, remedy.to_owned()));
     }
     Ok(())
 }

@@ -281,10 +281,13 @@ fn disclosure(role: Role, query: &BundleQuery, plan: &str, origin: &str) -> Answ
 /// The points that the plan takes from a log.
 fn planned(plan: &str, origin: &str) -> Answer<Vec<String>> {
     let plan = Plan::parse(plan, "plan.toml").map_err(|error| Problem::internal(&error))?;
-    let sources = plan.points.iter().flat_map(|point| &point.sources);
+    let sources = plan
+        .points
+        .iter()
+        .flat_map(|point| point.sources.iter().map(move |source| (point, source)));
     Ok(sources
-        .filter(|source| source.origin.as_str() == origin)
-        .map(|source| source.point.clone())
+        .filter(|(_, source)| source.origin.as_str() == origin)
+        .flat_map(|(point, source)| point.names_in(source))
         .collect())
 }
 

@@ -530,14 +530,16 @@ impl Proof<'_> {
 
     /// The plan's points, by position, of which not every reading is in the bundle.
     fn hidden(&self, passed: &HashMap<String, Passed>) -> Vec<usize> {
-        let shows = |source: &quantification::plan::PointReference| {
-            passed
-                .get(source.origin.as_str())
-                .is_none_or(|passed| passed.facts.disclosure.names(&source.point))
+        let shows = |point: &quantification::plan::Point,
+                     source: &quantification::plan::PointReference| {
+            passed.get(source.origin.as_str()).is_none_or(|passed| {
+                let mut names = point.names_in(source).into_iter();
+                names.all(|name| passed.facts.disclosure.names(&name))
+            })
         };
         let points = self.inputs.bound.plan.points.iter().enumerate();
         points
-            .filter(|(_, point)| !point.sources.iter().all(shows))
+            .filter(|(_, point)| !point.sources.iter().all(|source| shows(point, source)))
             .map(|(position, _)| position)
             .collect()
     }
