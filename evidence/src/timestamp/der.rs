@@ -16,13 +16,16 @@ pub(super) const CONTEXT_0: u8 = 0xa0;
 /// Constructed [1].
 pub(super) const CONTEXT_1: u8 = 0xa1;
 
+/// The tag of an element, all of it, its value, and what follows it.
+type Element<'a> = (u8, &'a [u8], &'a [u8], &'a [u8]);
+
 /// What is left to read of a value.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Der<'a>(pub(super) &'a [u8]);
 
 impl<'a> Der<'a> {
     /// Splits the next element off: its tag, all of it, and its value. `None` if it is none.
-    fn split(&self) -> Option<(u8, &'a [u8], &'a [u8], &'a [u8])> {
+    fn split(&self) -> Option<Element<'a>> {
         let (&tag, rest) = self.0.split_first()?;
         let (&first, mut value) = rest.split_first()?;
         let length = match first {
