@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use evidence::hash::{Hash, Origin};
+use evidence::note::Vkey;
 use gateway::buffer::{LogReader, Row};
 use gateway::clock::{Clock, SystemClock, TimeSource};
 use gateway::collector::Collector;
@@ -107,6 +108,16 @@ impl Gateway {
             file,
             program: None,
         }
+    }
+
+    /// Gives the gateway verifier keys of independent witnesses of its own.
+    pub(crate) fn knows_witnesses(&mut self, keys: &[&Vkey]) {
+        let text = std::fs::read_to_string(&self.file).unwrap();
+        let keys: Vec<String> = keys.iter().map(|key| format!("\"{key}\"")).collect();
+        let witnesses = format!("[collector]\nwitnesses = [{}]", keys.join(", "));
+        assert!(text.contains("[collector]"), "{text}");
+        write(&self.file, &text.replace("[collector]", &witnesses));
+        self.config = GatewayConfig::load(&self.file).unwrap();
     }
 
     /// Carries out a command of the program and returns what it prints.

@@ -20,3 +20,4 @@ mod proof;
 mod reader;
 mod replaced;
 mod straight;
+mod witnessed;
