@@ -163,6 +163,7 @@ fn a_text_sealed_by_a_hostile_site_cannot_write_on_the_verifier_s_screen() {
         from: 0,
         to: 1,
         text: "x\nFORGED LINE\n\u{1b}[2J\r<b>\u{202e}".to_owned(),
+        person: None,
     });
     gateway.sample(TO_MS + HOUR_MS, &witnesses);
     let mut site = Site::new(vec![gateway], witnesses);
