@@ -10,7 +10,7 @@ const fn row(name: &'static str, make: fn(&Good) -> Option<Vec<u8>>) -> Mutation
     Mutation::refused(CLASS, name, Nothing, "V01", make)
 }
 
-pub(super) static MATRIX: [Mutation; 33] = [
+pub(super) static MATRIX: [Mutation; 36] = [
     row("an empty file", |_| Some(Vec::new())),
     row("two blocks of zeros and nothing else", |_| {
         Some(vec![0; 1024])
@@ -88,10 +88,21 @@ pub(super) static MATRIX: [Mutation; 33] = [
         Some(draft.write())
     }),
     row("a disclosure class that does not exist", |good| {
-        let mut draft = good.draft();
-        *draft.file("disclosure")? = b"Z\n".to_vec();
-        Some(draft.write())
+        disclosed(good, "Z\n")
     }),
+    row("class B with an empty list of points", |good| {
+        disclosed(good, "B\n\n")
+    }),
+    row("class B with a list out of order", |good| {
+        disclosed(good, "B\nsite.power\naux.power\n")
+    }),
+    Mutation::refused(
+        CLASS,
+        "class C said of a bundle that shows its readings",
+        Nothing,
+        "V10",
+        |good| disclosed(good, "C\n"),
+    ),
     row("a link instead of a file", |good| {
         header(good, |block| block[156] = b'2')
     }),
@@ -132,6 +143,12 @@ fn without(good: &Good, at: usize) -> Option<Vec<u8>> {
     let mut blocks = good.draft().blocks();
     (at < blocks.len()).then(|| drop(blocks.remove(at)))?;
     Some(put_together(&blocks))
+}
+
+fn disclosed(good: &Good, text: &str) -> Option<Vec<u8>> {
+    let mut draft = good.draft();
+    *draft.file("disclosure")? = text.as_bytes().to_vec();
+    Some(draft.write())
 }
 
 fn lacking(good: &Good, name: &str) -> Option<Vec<u8>> {
