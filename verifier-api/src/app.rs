@@ -22,6 +22,7 @@ pub(crate) struct App {
     pub(crate) live: Hub,
     pub(crate) jobs: Jobs,
     pub(crate) today: Today,
+    pub(crate) project_logs: crate::project_log::Writer,
     /// Besides the shipped ones.
     pub(crate) methodologies: Vec<Methodology>,
     /// Whether the server itself speaks TLS.

@@ -20,6 +20,8 @@ use crate::session::cookie_of;
 pub(crate) struct Caller {
     pub(crate) token: Token,
     pub(crate) role: Role,
+    /// Names the token in what its owner enters, and lets nobody use it.
+    pub(crate) id: String,
 }
 
 impl Caller {
@@ -128,7 +130,9 @@ pub(crate) async fn check(app: &App, secret: &str) -> Answer<Caller> {
     match app.store.check_token(secret, app.now_ms()).await? {
         TokenState::Valid(token) => {
             let role = Role::from_name(&token.role).ok_or_else(Problem::unauthorised)?;
-            Ok(Caller { token, role })
+            let hash = evidence::hash::sha256(secret.as_bytes()).to_hex();
+            let id = format!("token {}", hash.get(..16).unwrap_or(&hash));
+            Ok(Caller { token, role, id })
         }
         TokenState::Expired | TokenState::Revoked | TokenState::Unknown => {
             Err(Problem::unauthorised())

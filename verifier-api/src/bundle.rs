@@ -4,6 +4,7 @@
 //! is shown of the readings is asked for by class; participants get the plan's points unless they ask
 //! for something else.
 
+mod entered;
 mod range;
 mod stream;
 
@@ -119,6 +120,11 @@ pub(crate) async fn bundle(
             app.note_access(caller.who(), log.at.site, Some(log.at), what)
                 .await?;
         }
+        if let Some(entered) = &opened.front.entered {
+            let what = format!("project log in the bundle of report {id} version {version}");
+            app.note_access(caller.who(), entered.at.site, Some(entered.at), what)
+                .await?;
+        }
         let name = format!("{}-{id}-v{version}.tar", scope.id());
         let mut response = (
             status,
@@ -229,9 +235,12 @@ async fn open(
     }
     // The order in which a bundle has them.
     logs.sort_by_key(|log| log.parts.origin.id());
+    let all = |log: &LogPart| log.parts.disclosure == Disclosure::All;
+    let entered = entered::open(app, scope, logs.iter().all(all)).await?;
     let front = Front {
         plan: plan.text,
         report: report.body,
+        entered,
     };
     let (length, tag) = stream::measure(&front, &logs)?;
     Ok(Opened {

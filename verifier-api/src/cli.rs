@@ -11,6 +11,8 @@ use clap::{Parser, Subcommand};
 
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{Config, EXAMPLE};
+use crate::project_log::commands::LogAction;
+use crate::project_log::{WriteError, Writer};
 use crate::role::Role;
 use crate::tokens::NewToken;
 use crate::{Settings, apply, tokens};
@@ -21,6 +23,7 @@ use crate::{Settings, apply, tokens};
 ///   fieldseal-verifier-api init                         writes verifier-api.toml and a test certificate
 ///   fieldseal-verifier-api plan apply plan.toml --decision "JC decision 12, 2026-03-01"
 ///   fieldseal-verifier-api token create --label "TPE Example" --role verifier --project ID009 --days 90
+///   fieldseal-verifier-api log init --project ID009 --origin example.com/project/ID009
 ///   fieldseal-verifier-api check                        reads everything that `run` would use
 ///   fieldseal-verifier-api run
 #[derive(Debug, Parser)]
@@ -56,6 +59,9 @@ enum Action {
     /// Makes, lists and revokes access tokens.
     #[command(subcommand)]
     Token(TokenAction),
+    /// The project log: certificates, values, findings and whatever else people enter.
+    #[command(subcommand)]
+    Log(LogAction),
 }
 
 #[derive(Debug, Subcommand)]
@@ -129,6 +135,7 @@ impl Command {
             Action::Check => check(&config).await,
             Action::Plan(action) => plan(&config, action).await,
             Action::Token(action) => token(&config, action).await,
+            Action::Log(action) => log(&config, action).await,
         }
     }
 }
@@ -274,9 +281,36 @@ async fn plan(config: &Config, action: PlanAction) -> anyhow::Result<()> {
         let now_ms = SystemClock.now_ms();
         let version = apply::store(&settings.store, &text, &plan, &decision, &by, now_ms).await?;
         println!("stored as    version {version}");
+        let project = &plan.project.id;
+        let writer = Writer::new(settings.data_dir.clone());
+        match writer
+            .enter_versions(&settings.store, project, now_ms)
+            .await
+        {
+            Ok(0) => {}
+            Ok(_) => println!("entered      into the project log"),
+            Err(WriteError::NoLog(_)) => {
+                println!("project log  none yet: `log init` begins one");
+            }
+            Err(error) => {
+                return Err(error).context(
+                    "the plan is stored, but not in the project log; it is entered with the next version",
+                );
+            }
+        }
     }
     settings.store.close().await;
     Ok(())
+}
+
+async fn log(config: &Config, action: LogAction) -> anyhow::Result<()> {
+    let settings = Settings::open(config).await?;
+    let writer = Writer::new(settings.data_dir.clone());
+    let done = action
+        .run(&settings.store, &writer, SystemClock.now_ms())
+        .await;
+    settings.store.close().await;
+    done
 }
 
 async fn token(config: &Config, action: TokenAction) -> anyhow::Result<()> {

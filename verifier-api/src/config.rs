@@ -23,6 +23,8 @@ pub struct Config {
     pub session_hours: u32,
     /// Methodology files besides those that ship with the program.
     pub methodology_files: Vec<PathBuf>,
+    /// The folder of the program's own files: the keys of project logs.
+    pub data_dir: Option<PathBuf>,
 }
 
 /// PEM files.
@@ -79,6 +81,7 @@ struct Raw {
     session_hours: Option<Spanned<i64>>,
     #[serde(default)]
     methodology_files: Vec<PathBuf>,
+    data_dir: Option<PathBuf>,
 }
 
 #[derive(Deserialize)]
@@ -157,6 +160,7 @@ impl Config {
             }),
             session_hours,
             methodology_files: raw.methodology_files,
+            data_dir: raw.data_dir,
         })
     }
 
@@ -164,6 +168,9 @@ impl Config {
         if let Some(tls) = &mut self.tls {
             tls.cert_file = folder.join(&tls.cert_file);
             tls.key_file = folder.join(&tls.key_file);
+        }
+        if let Some(data_dir) = &mut self.data_dir {
+            *data_dir = folder.join(&*data_dir);
         }
         for file in &mut self.methodology_files {
             *file = folder.join(&*file);

@@ -34,6 +34,7 @@ mod page;
 mod plan;
 mod points;
 mod problem;
+pub mod project_log;
 #[expect(unused_qualifications, reason = "utoipa's macro writes paths in full")]
 mod projects;
 #[expect(unused_qualifications, reason = "utoipa's macro writes paths in full")]
@@ -76,6 +77,8 @@ pub struct Settings {
     pub methodologies: Vec<Methodology>,
     /// How long a page stays signed in, in hours.
     pub session_hours: u32,
+    /// Where the keys of project logs are; without it nothing can be entered.
+    pub data_dir: Option<std::path::PathBuf>,
 }
 
 impl Settings {
@@ -102,6 +105,7 @@ impl Settings {
             tls,
             methodologies,
             session_hours: config.session_hours,
+            data_dir: config.data_dir.clone(),
         })
     }
 }
@@ -130,6 +134,7 @@ pub async fn serve(
         live: live::Hub::new(stop.clone()),
         jobs: job::Jobs::default(),
         today: today::Today::default(),
+        project_logs: project_log::Writer::new(settings.data_dir),
         methodologies: settings.methodologies,
         tls: settings.tls.is_some(),
         random: ring::rand::SystemRandom::new(),

@@ -8,6 +8,7 @@ use utoipa::{Modify, OpenApi, ToSchema};
 
 use crate::app::Shared;
 use crate::problem::{Answer, Problem};
+use crate::project_log::routes as project_log;
 use crate::session::SECURE_COOKIE;
 use crate::{bundle, live, logs, plan, points, projects, readings, reports, today};
 
@@ -23,7 +24,8 @@ use crate::{bundle, live, logs, plan, points, projects, readings, reports, today
         projects::whoami, projects::list, projects::project, projects::accesses, plan::plan,
         plan::plan_file, logs::logs, logs::entry, logs::gaps, points::points, readings::readings,
         live::live, today::today, reports::list, reports::create, reports::one, reports::file,
-        bundle::bundle, bundle::hash, document, health
+        bundle::bundle, bundle::hash, project_log::list, project_log::enter, project_log::one,
+        project_log::upload, project_log::attachment, document, health
     ),
     modifiers(&Security),
     security(("token" = []), ("session" = []))

@@ -80,6 +80,12 @@ impl Problem {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, "refused", title, detail)
     }
 
+    /// 422: what was sent breaks a rule.
+    pub(crate) fn unfit(detail: impl Into<String>) -> Self {
+        let title = "This cannot be entered";
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "unfit", title, detail)
+    }
+
     /// 503.
     pub(crate) fn busy(detail: impl Into<String>) -> Self {
         let title = "Busy, try again";

@@ -189,7 +189,8 @@ pub(crate) async fn accesses(
         None => i64::MAX,
     };
     let mut found = Vec::new();
-    for site in &scope.sites {
+    let entered = store::SiteId::of_project(scope.id());
+    for site in scope.sites.iter().chain([&entered]) {
         found.extend(
             app.store
                 .accesses(*site, i64::MIN..to, MOST_ACCESSES)

@@ -207,7 +207,10 @@ impl Work {
         let end = self.make(&app, &progress).await;
         drop(slot);
         match &end {
-            Ok(version) => tracing::info!("report {id} of {project}: version {version} stored"),
+            Ok(version) => {
+                tracing::info!("report {id} of {project}: version {version} stored");
+                enter_versions(&app, &project).await;
+            }
             Err(problem) => tracing::warn!("report {id} of {project}: {}", problem.detail()),
         }
         app.jobs.end(&project, &id, end);
@@ -266,6 +269,24 @@ impl Work {
                 Err(error) => return Err(error.into()),
             }
         }
+    }
+}
+
+/// Enters what was made into the project log, if the project has one here. What fails now is entered
+/// with the next version, and the log says so.
+async fn enter_versions(app: &App, project: &str) {
+    use crate::project_log::WriteError;
+
+    let entered = app
+        .project_logs
+        .enter_versions(&app.store, project, app.now_ms())
+        .await;
+    match entered {
+        Ok(_) | Err(WriteError::NoLog(_)) => {}
+        Err(error) => tracing::error!(
+            "{project}: a version is not in the project log yet: {}",
+            crate::problem::chain_text(&error)
+        ),
     }
 }
 

@@ -29,6 +29,8 @@ pub enum Need {
     Read,
     /// Making reports: admin, preparer.
     Prepare,
+    /// Entering records into the project log, each role its own kinds: admin, preparer, verifier.
+    Enter,
     /// Seeing who read what: admin, supervisor, participant.
     Audit,
 }
@@ -67,6 +69,7 @@ impl Role {
         match need {
             Need::Open | Need::SignedIn | Need::Read => true,
             Need::Prepare => matches!(self, Self::Admin | Self::Preparer),
+            Need::Enter => matches!(self, Self::Admin | Self::Preparer | Self::Verifier),
             Need::Audit => matches!(self, Self::Admin | Self::Supervisor | Self::Participant),
         }
     }

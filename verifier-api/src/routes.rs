@@ -11,6 +11,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use crate::app::Shared;
 use crate::auth::authorise;
 use crate::problem::Problem;
+use crate::project_log::routes as project_log;
 use crate::role::Need;
 use crate::{bundle, live, logs, openapi, page, plan, points, projects, readings, reports, today};
 
@@ -25,8 +26,10 @@ pub struct Route {
     pub need: Need,
 }
 
-/// Bodies are small: the largest is a report's period or a token.
-const MOST_BODY_BYTES: usize = 16 * 1024;
+/// Attachments are not.
+const MOST_ATTACHMENT_BYTES: usize = store::MOST_ATTACHMENT_BYTES;
+/// Other bodies are small: the largest is a record of the project log.
+const MOST_BODY_BYTES: usize = 64 * 1024;
 
 fn table() -> Vec<(Route, MethodRouter<Shared>)> {
     let entry = |method, path, need, handler| (Route { method, path, need }, handler);
@@ -48,6 +51,24 @@ fn table() -> Vec<(Route, MethodRouter<Shared>)> {
         read("/v1/projects/{project}/gaps", get(logs::gaps)),
         read("/v1/projects/{project}/live", get(live::live)),
         read("/v1/projects/{project}/today", get(today::today)),
+        read("/v1/projects/{project}/log", get(project_log::list)),
+        entry(
+            "POST",
+            "/v1/projects/{project}/log",
+            Need::Enter,
+            post(project_log::enter),
+        ),
+        read("/v1/projects/{project}/log/{entry}", get(project_log::one)),
+        entry(
+            "POST",
+            "/v1/projects/{project}/log/attachments",
+            Need::Enter,
+            post(project_log::upload).layer(DefaultBodyLimit::max(MOST_ATTACHMENT_BYTES)),
+        ),
+        read(
+            "/v1/projects/{project}/log/attachments/{hash}",
+            get(project_log::attachment),
+        ),
         read("/v1/projects/{project}/reports", get(reports::list)),
         entry(
             "POST",

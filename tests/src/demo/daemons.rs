@@ -310,6 +310,7 @@ async fn api_settings(
         tls: Some(tls),
         session_hours: 24,
         methodology_files: Vec::new(),
+        data_dir: None,
     };
     verifier_api::Settings::open(&config).await
 }

@@ -13,6 +13,7 @@ use store::{Row, Store};
 use tokio::sync::mpsc;
 
 use super::LogPart;
+use super::entered::Entered;
 use crate::facts::Facts;
 use crate::problem::{Answer, Problem};
 
@@ -126,11 +127,12 @@ async fn page(
     Ok(rows)
 }
 
-/// What stands before the logs.
+/// What stands before and behind the logs.
 #[derive(Debug)]
 pub(super) struct Front {
     pub(super) plan: String,
     pub(super) report: Vec<u8>,
+    pub(super) entered: Option<Entered>,
 }
 
 fn failed(error: &BundleError) -> Problem {
@@ -173,6 +175,14 @@ pub(super) fn measure(front: &Front, logs: &[LogPart]) -> Answer<(u64, String)> 
             writer.leave_out_payload(payload)?;
             let length = &mut writer.sink().length;
             *length = length.saturating_add(entries).saturating_add(payload);
+        }
+        if let Some(entered) = &front.entered {
+            writer.project(&entered.parts)?;
+            for (hash, bytes) in &entered.inputs {
+                writer.leave_out_input(hash, *bytes)?;
+                let length = &mut writer.sink().length;
+                *length = length.saturating_add(*bytes);
+            }
         }
         writer.finish()
     };
@@ -260,6 +270,19 @@ pub(super) async fn write(
                     return Ok(());
                 }
             }
+        }
+    }
+    if let Some(entered) = &front.entered {
+        let written = writer.project(&entered.parts);
+        written.map_err(|error| failed(&error))?;
+        for (hash, _) in &entered.inputs {
+            if !flush(&mut writer, sender).await {
+                return Ok(());
+            }
+            let gone = || Problem::internal(&format!("attachment {hash} is gone"));
+            let content = store.attachment(entered.at, hash.0).await?;
+            let written = writer.input(&content.ok_or_else(gone)?);
+            written.map_err(|error| failed(&error))?;
         }
     }
     let rest = writer.finish().map_err(|error| failed(&error))?;

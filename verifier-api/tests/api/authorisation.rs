@@ -15,6 +15,7 @@ fn filled(route: &Route, bed: &Bed) -> String {
         .replace("{project}", PROJECT)
         .replace("{log}", &bed.plant.at.log.to_hex())
         .replace("{index}", "3")
+        .replace("{entry}", "1")
         .replace("{report}", "2026-03-09_2026-03-09")
         .replace("{name}", "page.css");
     if path.ends_with("/readings") {

@@ -11,6 +11,7 @@ use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use serde_json::Value;
 use store::Store;
 use tokio_util::sync::CancellationToken;
+use verifier_api::project_log::Writer;
 use verifier_api::tokens::{self, NewToken};
 use verifier_api::{Clock, Role, Settings, apply, serve};
 
@@ -20,6 +21,8 @@ use crate::plant::{ORIGIN, Plant};
 pub(crate) const MIDNIGHT: i64 = 1_773_072_000_000;
 /// The project of the solar example.
 pub(crate) const PROJECT: &str = "ID_DEMO2";
+/// Its project log.
+pub(crate) const PROJECT_LOG: &str = "example.com/project/ID_DEMO2";
 const SOLAR: &str = include_str!("../../../quantification/examples/solar.plan.toml");
 
 #[derive(Debug)]
@@ -47,9 +50,9 @@ pub(crate) struct Bed {
     pub(crate) address: SocketAddr,
     pub(crate) client: Client,
     pub(crate) plant: Plant,
+    pub(crate) directory: tempfile::TempDir,
     stop: CancellationToken,
     served: tokio::task::JoinHandle<anyhow::Result<()>>,
-    _directory: tempfile::TempDir,
 }
 
 /// The solar plan with the anchor of a plant.
@@ -94,6 +97,7 @@ impl Bed {
             tls: Some(tls.unwrap()),
             methodologies: Vec::new(),
             session_hours: 12,
+            data_dir: Some(directory.path().join("api")),
         };
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -109,7 +113,7 @@ impl Bed {
             plant,
             stop,
             served,
-            _directory: directory,
+            directory,
         }
     }
 
@@ -136,6 +140,19 @@ impl Bed {
         apply::store(&self.store, &text, &plan, "decision 1", "test", MIDNIGHT)
             .await
             .unwrap();
+    }
+
+    /// Begins the project's log, as `log init` does; its key.
+    pub(crate) async fn project_log(&self) -> String {
+        let writer = Writer::new(Some(self.directory.path().join("api")));
+        let origin = evidence::hash::Origin::parse(PROJECT_LOG).unwrap();
+        let now_ms = self.clock.now_ms();
+        let key = writer.init(&self.store, PROJECT, &origin, now_ms).await;
+        writer
+            .enter_versions(&self.store, PROJECT, now_ms)
+            .await
+            .unwrap();
+        key.unwrap().to_string()
     }
 
     pub(crate) async fn token(&self, role: Role, projects: &[&str]) -> String {

@@ -114,6 +114,7 @@ async fn every_answer_fits_its_documented_schema() {
     let bed = Bed::with_readings().await;
     let document = document(&bed).await;
     let token = bed.token(Role::Admin, &[PROJECT]).await;
+    bed.project_log().await;
     make_report(&bed, &token, "2026-03-09", "2026-03-09").await;
     let mut checked = 0;
     for route in routes() {
@@ -127,6 +128,7 @@ async fn every_answer_fits_its_documented_schema() {
             .replace("{project}", PROJECT)
             .replace("{log}", &bed.plant.at.log.to_hex())
             .replace("{index}", "5")
+            .replace("{entry}", "1")
             .replace("{report}", "2026-03-09_2026-03-09");
         if path.ends_with("/readings") {
             path += "?point=aux.power&from=2026-03-09T16:00:00Z&to=2026-03-09T16:01:00Z";

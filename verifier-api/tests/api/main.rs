@@ -13,6 +13,7 @@ mod browser;
 mod bundling;
 mod commands;
 mod describing;
+mod entering;
 mod live;
 mod plant;
 mod reading;
