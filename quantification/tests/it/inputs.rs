@@ -452,3 +452,38 @@ fn a_plan_keeps_to_the_monitoring_options_of_its_methodology() {
     let refused = Methodology::parse(&text.replace("[\"B\"]", "[]"), "m.toml").unwrap_err();
     assert_eq!(refused.key, "options");
 }
+
+#[test]
+fn a_project_log_is_named_with_its_own_key_or_not_at_all() {
+    let lines = |origin: &str, key: &str| {
+        format!("[project_log]\norigin = \"{origin}\"\nkey = \"{key}\"\n\n[rounding]")
+    };
+    let name = "example.com/project/ID009";
+    let origin = evidence::hash::Origin::parse(name).unwrap();
+    let key = evidence::key::SigningKey::from_seed([3; 32]).public();
+    let good = evidence::checkpoint::log_vkey(&origin, &key);
+    let text = changed(SOLAR, &[("[rounding]", &lines(name, &good.to_string()))]);
+    let plan = Plan::parse(&text, "plan.toml").unwrap();
+    assert_eq!(plan.project_log, Some(good.clone()));
+    assert_eq!(Plan::parse(SOLAR, "plan.toml").unwrap().project_log, None);
+
+    let other = plan_error(
+        SOLAR,
+        "[rounding]",
+        &lines("example.com/project/X", &good.to_string()),
+    );
+    assert_eq!(other.key, "key");
+    assert!(
+        other.problem.contains("not of `example.com/project/X`"),
+        "{other}"
+    );
+    let cosigner = evidence::note::SignatureKind::Cosignature;
+    let cosigner = evidence::note::Vkey::new(name, cosigner, key).unwrap();
+    let witness = plan_error(SOLAR, "[rounding]", &lines(name, &cosigner.to_string()));
+    assert!(witness.problem.contains("a witness's"), "{witness}");
+    let gateway = Plan::parse(SOLAR, "plan.toml").unwrap().logs.remove(0);
+    let taken = lines(gateway.origin.as_str(), &gateway.anchor.to_string());
+    let taken = plan_error(SOLAR, "[rounding]", &taken);
+    assert_eq!(taken.key, "origin");
+    assert!(taken.problem.contains("is a gateway's log"), "{taken}");
+}

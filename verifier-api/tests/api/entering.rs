@@ -285,3 +285,92 @@ async fn a_report_that_was_made_stands_in_the_log_with_the_hash_of_its_bytes() {
     assert_eq!(record["person"]["name"], format!("admin of {PROJECT}"));
     bed.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bundle_carries_what_was_entered_as_far_as_it_is_cosigned_and_it_is_proven() {
+    let bed = Bed::with_readings().await;
+    let anchor = evidence::note::Vkey::parse(&bed.project_log().await).unwrap();
+    let preparer = bed.token(Role::Preparer, &[PROJECT]).await;
+    let invoice = b"an invoice".to_vec();
+    upload(&bed, &preparer, invoice.clone()).await;
+    let hash = sha256(&invoice);
+    entered(&bed, &preparer, &hand_value("43.0", &hash.to_hex())).await;
+    make_report(&bed, &preparer, "2026-03-09", "2026-03-09").await;
+
+    // The collector's part: it cosigns the head.
+    let key = evidence::key::SigningKey::from_seed([90; 32]);
+    let row = bed.store.project_log(PROJECT).await.unwrap().unwrap();
+    let head = bed.store.head(row.log).await.unwrap().unwrap();
+    let mut note = evidence::note::Note::parse(&head.note).unwrap();
+    let second = u64::try_from(bed.clock.now() / 1000).unwrap() + 5;
+    let line = evidence::cosignature::cosign(&note.text, "collector.example/w0", &key, second);
+    note.signatures.push(line);
+    let cosign = store::Cosign {
+        log: row.log,
+        old_size: 0,
+        new_size: head.log.size,
+        new_root: head.log.root,
+        note: note.to_bytes(),
+        cosigned_s: second,
+        now_ms: bed.clock.now() + 5_000,
+    };
+    bed.store.cosign(&cosign).await.unwrap();
+    // What comes after it is not in the bundle yet.
+    let verifier = bed.token(Role::Verifier, &[PROJECT]).await;
+    entered(&bed, &verifier, &finding("later")).await;
+    let log = bed.json(&verifier, &of_project("/log")).await;
+    assert_eq!(log["witnessed"], head.log.size);
+    let records = log["records"].as_array().unwrap();
+    assert_eq!(records[1]["witnessed"], true);
+    assert_eq!(records.last().unwrap()["witnessed"], false);
+
+    let path = of_project("/reports/2026-03-09_2026-03-09/bundle.tar");
+    let bytes = async |token: &str, path: &str| {
+        let answer = bed.get(token, path).send().await.unwrap();
+        answer.bytes().await.unwrap().to_vec()
+    };
+    let whole = bytes(&preparer, &path).await;
+    let bundle = evidence::bundle::Bundle::read(&whole).unwrap();
+    let vkey = evidence::note::Vkey::new(
+        "collector.example/w0",
+        evidence::note::SignatureKind::Cosignature,
+        key.public(),
+    );
+    let policy = format!("witness W0 {}\nquorum W0\n", vkey.unwrap());
+    let trust = evidence::verification::Trust {
+        policy: evidence::policy::Policy::parse(&policy).unwrap(),
+        collector: Some("W0".to_owned()),
+        from_ms: 0,
+        to_ms: 1,
+        tolerance_ms: 300_000,
+        max_delay_s: 86_400,
+        approvers: Vec::new(),
+        timestamp_roots: None,
+    };
+    let files = bundle.project.as_ref().unwrap();
+    let facts =
+        evidence::verification::verify_project(&whole, files, &bundle.inputs, &anchor, &trust);
+    let facts = facts.unwrap();
+    assert_eq!(facts.size, head.log.size);
+    let kinds: Vec<&str> = facts
+        .records
+        .iter()
+        .map(|entered| entered.record.kind.name())
+        .collect();
+    assert_eq!(kinds, ["plan-version", "hand-value", "report-version"]);
+    assert_eq!(facts.attachments.len(), 1);
+    assert!(facts.attachments[0].present && facts.attachments[0].hash == hash);
+    // Whoever is not shown every reading gets the records and no files.
+    let less = bytes(&preparer, &format!("{path}?disclosure=C")).await;
+    let less = evidence::bundle::Bundle::read(&less).unwrap();
+    assert!(less.project.is_some() && less.inputs.is_empty());
+    // A transfer that broke goes on inside the attachments.
+    let middle = whole.len() - 1_300;
+    let rest = bed
+        .get(&preparer, &path)
+        .header("range", format!("bytes={middle}-"));
+    let rest = rest.send().await.unwrap();
+    assert_eq!(rest.status(), 206);
+    assert_eq!(rest.bytes().await.unwrap(), whole[middle..]);
+    bed.end().await;
+}
