@@ -346,6 +346,8 @@ async fn a_bundle_carries_what_was_entered_as_far_as_it_is_cosigned_and_it_is_pr
         max_delay_s: 86_400,
         approvers: Vec::new(),
         timestamp_roots: None,
+        approvals: evidence::verification::Approvals::Reported,
+        revocations: Vec::new(),
     };
     let files = bundle.project.as_ref().unwrap();
     let facts =
