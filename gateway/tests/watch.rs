@@ -8,6 +8,7 @@ use std::time::Duration;
 use evidence::control::{DeviceEvent, DeviceStatement};
 use evidence::quality::Quality;
 use gateway::config::GatewayConfig;
+use gateway::read_once::read_once;
 use gateway::sample::{PolledSource as _, SampleValue, TickSamples};
 use gateway::sampling::{self, PolledStream};
 use gateway::watch::Gate;
@@ -273,6 +274,21 @@ async fn a_flag_of_a_field_of_bits_is_looked_for_in_that_field() {
             .collect();
         found.sort();
         assert_eq!(found, expected, "{word:#06x}");
+    }
+}
+
+#[tokio::test]
+async fn who_reads_once_is_told_what_is_wrong_with_the_line_and_not_that_nothing_was_asked() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    drop(listener);
+    let rows = read_once(&config(port, 500, ""), PATIENCE, &SystemRandom::new())
+        .await
+        .unwrap();
+    assert_eq!(rows.len(), 2);
+    for row in rows {
+        assert!(row.quality.contains("link error"), "{row:?}");
+        assert!(!row.quality.contains("backed off"), "{row:?}");
     }
 }
 
