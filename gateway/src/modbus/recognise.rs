@@ -197,7 +197,11 @@ impl Watching {
                 Ok(value) => readings.push(reading_of(*role, register, value)),
                 Err(absence) => match refusal(absence) {
                     Some(code) => readings.push(refused(*role, register, code)),
-                    None => trouble = Some(format!("{}: {absence}", register.name)),
+                    // That the rest was not asked behind a failure is no reason.
+                    None if trouble.is_none() || absence.quality != Quality::BACKED_OFF => {
+                        trouble = Some(format!("{}: {absence}", register.name));
+                    }
+                    None => {}
                 },
             }
         }
