@@ -129,7 +129,7 @@ async fn a_scan_finds_the_units_behind_a_host_and_an_exception_proves_life() {
     // Only reads were asked: functions 3 and 4.
     let (code, text, _) = gateway(&["scan", "--host", &host, "--units", "3"]).await;
     assert_eq!(code, 0);
-    assert!(text.contains("1 unit found with 1 questions"), "{text}");
+    assert!(text.contains("1 unit found with 1 question."), "{text}");
     fits_a_terminal(&text);
 
     // Nobody at all: exit 69 and what to look at.

@@ -167,7 +167,7 @@ fn text(record: &Record, verbose: bool) -> String {
         let failed = u64::from(!case.passed);
         match groups.last_mut() {
             Some((group, all, bad)) if *group == case.group => {
-                (*all, *bad) = (*all + 1, *bad + failed)
+                (*all, *bad) = (*all + 1, *bad + failed);
             }
             _ => groups.push((&case.group, 1, failed)),
         }

@@ -67,7 +67,7 @@ impl Bed {
         bed
     }
 
-    fn at(&self) -> LogRef {
+    fn at() -> LogRef {
         LogRef::of_project("ID009", "example.com/project/ID009")
     }
 
@@ -98,7 +98,7 @@ impl Bed {
         let entry = entry.sign(self.log.chain().origin(), &self.entry_key);
         let entered = self.log.apply(&entry, Some(&payload)).unwrap();
         Append {
-            log: self.at(),
+            log: Self::at(),
             old_size,
             new_size: old_size + 1,
             new_root: self.log.chain().root().0,
@@ -146,7 +146,13 @@ impl Bed {
     }
 
     async fn signers(&self) -> Vec<String> {
-        let head = self.collector.store.head(self.at()).await.unwrap().unwrap();
+        let head = self
+            .collector
+            .store
+            .head(Self::at())
+            .await
+            .unwrap()
+            .unwrap();
         let note = Note::parse(&head.note).unwrap();
         note.signatures.into_iter().map(|line| line.name).collect()
     }
@@ -177,7 +183,7 @@ async fn a_head_that_moved_is_cosigned_once_and_a_log_at_rest_once_a_day() {
     let trail = bed
         .collector
         .store
-        .trail_notes_by_size(bed.at(), 0, 9)
+        .trail_notes_by_size(Bed::at(), 0, 9)
         .await;
     let sizes: Vec<u64> = trail.unwrap().iter().map(|note| note.size).collect();
     assert_eq!(sizes, [1, 2, 2]);
@@ -194,7 +200,7 @@ async fn an_entry_or_checkpoint_that_breaks_a_rule_is_not_cosigned() {
         bed.look(&mut projects).await.unwrap();
         bed.append(change).await;
         let error = bed.look(&mut projects).await.unwrap_err().to_string();
-        let state = bed.collector.store.witnessed(bed.at()).await.unwrap();
+        let state = bed.collector.store.witnessed(Bed::at()).await.unwrap();
         assert_eq!(state.unwrap().size, 1);
         error
     };
@@ -231,7 +237,7 @@ async fn a_history_that_was_rewritten_in_the_store_is_not_cosigned() {
     let cosigned = bed
         .collector
         .store
-        .witnessed(bed.at())
+        .witnessed(Bed::at())
         .await
         .unwrap()
         .unwrap();
@@ -242,7 +248,7 @@ async fn a_history_that_was_rewritten_in_the_store_is_not_cosigned() {
     let mut state = other
         .collector
         .store
-        .witnessed(other.at())
+        .witnessed(Bed::at())
         .await
         .unwrap()
         .unwrap();

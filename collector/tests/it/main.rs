@@ -4,7 +4,7 @@
 //! PostgreSQL is found by `FIELDSEAL_TEST_POSTGRES_URL`. Without the variable those tests fail,
 //! unless `FIELDSEAL_SKIP_POSTGRES=1` says that the half is left out knowingly.
 
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
 
 mod bed;
 mod checks;

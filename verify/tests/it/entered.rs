@@ -232,7 +232,7 @@ fn a_record_changed_without_a_key_fails_its_signature() {
         ("its person", person),
         ("its period", |record| set(record, "to", "2026-01-06")),
         ("its document", |record| {
-            record.attachments[0].name = "other.pdf".to_owned()
+            record.attachments[0].name = "other.pdf".to_owned();
         }),
     ] {
         bench.refused(what, 2, "E06", Some(2), |office| {
@@ -254,12 +254,12 @@ fn a_record_changed_with_todays_key_breaks_the_chain_or_the_witnessed_root() {
     let bench = bench();
     let changed = |office: &mut Office| {
         office.sign_one(2, 151, |entry| {
-            edit(entry, |record| set(record, "value", "44.0"))
+            edit(entry, |record| set(record, "value", "44.0"));
         });
     };
     bench.refused("one entry", 2, "V08", Some(3), |office| {
         office.sign_one(3, 151, |entry| {
-            edit(entry, |record| set(record, "value", "44.0"))
+            edit(entry, |record| set(record, "value", "44.0"));
         });
     });
     bench.refused("the link after it", 2, "E03", Some(3), changed);
@@ -276,7 +276,7 @@ fn a_record_changed_with_todays_key_breaks_the_chain_or_the_witnessed_root() {
         office.forge(|entries| edit(&mut entries[5], person));
     });
     bench.refused("an entry left out", 2, "E02", Some(3), |office| {
-        drop(office.entries.remove(3))
+        drop(office.entries.remove(3));
     });
     bench.refused(
         "an entry left out and linked again",
@@ -288,7 +288,7 @@ fn a_record_changed_with_todays_key_breaks_the_chain_or_the_witnessed_root() {
         },
     );
     bench.refused("the last entry left out", 3, "V09", None, |office| {
-        drop(office.entries.pop())
+        drop(office.entries.pop());
     });
     bench.refused("an entry put in", 2, "E02", Some(3), |office| {
         let again = office.entries[2].clone();
