@@ -6,6 +6,8 @@
 //! `tests/fuzz_targets.rs` runs all of it over [`seeds`] and their mutations with every test run, and
 //! as long as one likes with `FIELDSEAL_FUZZ_ROUNDS`. Each body is what a coverage-guided fuzzer wants.
 
+pub mod centre;
+
 use std::collections::HashMap;
 use std::hint::black_box;
 use std::sync::LazyLock;
@@ -53,7 +55,7 @@ const WITNESS_KEY: &str =
 pub type Target = fn(&[u8]);
 
 /// Every target by its name.
-pub const TARGETS: [(&str, Target); 30] = [
+pub const TARGETS: [(&str, Target); 36] = [
     ("entry", fuzz_entry),
     ("chunk", fuzz_chunk),
     ("measurement", fuzz_measurement),
@@ -84,6 +86,12 @@ pub const TARGETS: [(&str, Target); 30] = [
     ("registers", fuzz_registers),
     ("journal", fuzz_journal),
     ("enrolment_code", fuzz_enrolment_code),
+    ("cbor", centre::fuzz_cbor),
+    ("segment", centre::fuzz_segment),
+    ("plan", centre::fuzz_plan),
+    ("methodology", centre::fuzz_methodology),
+    ("report", centre::fuzz_report),
+    ("centre_config", centre::fuzz_centre_config),
 ];
 
 /// A signed entry.
@@ -540,6 +548,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
     {
         seeds.push([&[u8::try_from(kind).unwrap_or(0)][..], &body].concat());
     }
+    seeds.extend(centre::seeds());
     seeds.push(include_bytes!("../../gateway/examples/gateway.toml").to_vec());
     seeds.push(include_bytes!("../../gateway/templates/eastron-sdm630.toml").to_vec());
     let span = Span {
