@@ -11,6 +11,7 @@ mod fetched;
 mod good;
 mod matrix;
 mod mutated;
+mod old_bundles;
 mod remembered;
 mod self_tested;
 mod spot;

@@ -28,9 +28,14 @@ pub(crate) struct Outcome {
 
 impl Files {
     pub(crate) fn new(site: &Site) -> Self {
+        Self::of(&site.plan, &site.policy)
+    }
+
+    /// The files of somebody with this plan and policy.
+    pub(crate) fn of(plan: &str, policy: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        write(&dir.path().join("plan.toml"), site.plan.as_bytes());
-        write(&dir.path().join("ours.policy"), site.policy.as_bytes());
+        write(&dir.path().join("plan.toml"), plan.as_bytes());
+        write(&dir.path().join("ours.policy"), policy.as_bytes());
         Self {
             dir,
             extra: vec!["--from".into(), DAY.into(), "--to".into(), DAY.into()],
