@@ -19,7 +19,7 @@ use super::writer::Writer;
 #[derive(Debug, Subcommand)]
 pub enum LogAction {
     /// Begins the log of a project: makes its keys in `data_dir` and prints the verification key,
-    /// which belongs into the plan as [project_log].
+    /// which belongs into the plan as `[project_log]`.
     Init {
         /// The project.
         #[arg(long)]

@@ -60,7 +60,7 @@ impl Keys {
             .recursive(true)
             .mode(0o700)
             .create(&self.folder);
-        made.map_err(|source| self.failed(&self.folder, source))?;
+        made.map_err(|source| Self::failed(&self.folder, source))?;
         let (log_key, seed) = SigningKey::generate(&SystemRandom::new())?;
         self.write("log.key", &seed)?;
         Ok((log_key, self.add_entry_key()?))
@@ -96,7 +96,7 @@ impl Keys {
         }
     }
 
-    fn failed(&self, path: &Path, source: std::io::Error) -> KeysError {
+    fn failed(path: &Path, source: std::io::Error) -> KeysError {
         KeysError::File {
             path: path.to_owned(),
             source,
@@ -115,12 +115,12 @@ impl Keys {
             file.sync_all()?;
             File::open(&self.folder)?.sync_all()
         };
-        written().map_err(|source| self.failed(&path, source))
+        written().map_err(|source| Self::failed(&path, source))
     }
 
     fn read(&self, name: &str) -> Result<SigningKey, KeysError> {
         let path = self.folder.join(name);
-        let failed = |source| self.failed(&path, source);
+        let failed = |source| Self::failed(&path, source);
         let mode = std::fs::metadata(&path)
             .map_err(failed)?
             .permissions()
