@@ -24,7 +24,7 @@ pub enum LogAction {
         /// The project.
         #[arg(long)]
         project: String,
-        /// The log's name: <operator domain>/project/<project id>.
+        /// The log's name: `OPERATOR.DOMAIN/project/PROJECT`.
         #[arg(long)]
         origin: String,
     },
