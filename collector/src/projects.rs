@@ -1,7 +1,7 @@
 //! Project logs: written by the verifier API into the same store, checked and cosigned here.
 //!
 //! The collector is the first witness of them as it is of gateways' logs. What it cosigned last is a
-//! row of its own ([`Store::cosign`] moves it by compare-and-swap); the head belongs to the writer. A
+//! row of its own (`store`'s `cosign` moves it by compare-and-swap); the head belongs to the writer. A
 //! new checkpoint is cosigned only after every entry up to it was checked from the beginning of the
 //! log on, so that it also continues the one before. Refused material stays where it is, uncosigned,
 //! and the reason is in the log: nobody loses an entry, and no verifier takes it for witnessed.

@@ -2,7 +2,7 @@
 //!
 //! [`Methodology::parse`] reads the TOML file, gives every formula's parts their units and refuses
 //! what does not fit, with file, line and column. The methodologies that ship with this crate are
-//! in `methodologies/`; [`shipped`] finds them by id. A methodology ships no emission factor.
+//! in `methodologies/`; [`shipped()`] finds them by id. A methodology ships no emission factor.
 
 mod parameter;
 mod shipped;

@@ -3,7 +3,7 @@
 //! A [`Mutation`] takes a proven bundle ([`Good`]) and gives the bytes of a broken one, and says what must
 //! come of it. The tests run all of them through this verifier and through the one in Python, which must
 //! give the same code; [`try_all`] runs them on the machine of whoever wants to see it, over the
-//! [`specimen`]. Some are attacks by somebody who holds keys; what those can and cannot do is said by
+//! [`specimen()`]. Some are attacks by somebody who holds keys; what those can and cannot do is said by
 //! [`Expected`], and [`table`] is the list for people (`verify/TAMPER.md`).
 //!
 //! No key of a real log is ever needed: the keys of the specimen are published.

@@ -9,11 +9,11 @@ pub(super) const OID: u8 = 0x06;
 pub(super) const GENERALIZED_TIME: u8 = 0x18;
 pub(super) const SEQUENCE: u8 = 0x30;
 pub(super) const SET: u8 = 0x31;
-/// Primitive [0].
+/// Primitive `[0]`.
 pub(super) const PRIMITIVE_0: u8 = 0x80;
-/// Constructed [0].
+/// Constructed `[0]`.
 pub(super) const CONTEXT_0: u8 = 0xa0;
-/// Constructed [1].
+/// Constructed `[1]`.
 pub(super) const CONTEXT_1: u8 = 0xa1;
 
 /// The tag of an element, all of it, its value, and what follows it.
