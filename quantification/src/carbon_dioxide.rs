@@ -137,6 +137,10 @@ pub fn density(state: &State) -> Result<f64, StateError> {
             (line.liquid_mol_m3, terms::DENSEST)
         }
     } else {
+        // The true temperature may still lie below the critical one, where there is a line to hit.
+        if state.temperature_k - state.temperature_uncertainty_k < CRITICAL_TEMPERATURE {
+            state.check_saturation(&saturation::beyond(state.temperature_k))?;
+        }
         (0.0, terms::DENSEST)
     };
     let molar = isotherm

@@ -3,7 +3,7 @@
 use libm::{exp, log, pow};
 
 use super::equation::Isotherm;
-use super::terms::{CRITICAL_DENSITY, CRITICAL_TEMPERATURE};
+use super::terms::{CRITICAL_DENSITY, CRITICAL_PRESSURE, CRITICAL_TEMPERATURE};
 
 /// Gas and liquid in equilibrium.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -72,6 +72,18 @@ pub(super) fn of(isotherm: &Isotherm) -> Option<Saturation> {
         last = step;
     }
     None
+}
+
+/// The line of saturation prolonged above the critical temperature along its slope there: equation
+/// 3.13 of the paper at the critical point, 7.3773 MPa and 7.0602087 times pressure over temperature.
+pub(super) fn beyond(temperature_k: f64) -> Saturation {
+    let slope_pa_k = 7.060_208_7 * CRITICAL_PRESSURE / CRITICAL_TEMPERATURE;
+    Saturation {
+        pressure_pa: CRITICAL_PRESSURE + slope_pa_k * (temperature_k - CRITICAL_TEMPERATURE),
+        slope_pa_k,
+        gas_mol_m3: CRITICAL_DENSITY,
+        liquid_mol_m3: CRITICAL_DENSITY,
+    }
 }
 
 /// One phase, in the paper's reduced form.

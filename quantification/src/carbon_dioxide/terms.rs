@@ -2,6 +2,8 @@
 
 /// K.
 pub(super) const CRITICAL_TEMPERATURE: f64 = 304.1282;
+/// Pa.
+pub(super) const CRITICAL_PRESSURE: f64 = 7_377_300.0;
 /// mol/m³.
 pub(super) const CRITICAL_DENSITY: f64 = 10_624.906_3;
 /// K.

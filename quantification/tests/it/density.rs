@@ -109,6 +109,25 @@ fn a_state_that_the_transmitters_cannot_tell_from_saturation_is_refused() {
 }
 
 #[test]
+fn a_state_just_above_the_critical_temperature_is_refused_while_the_transmitter_could_be_below_it()
+{
+    let state = |off_k: f64, off_pa: f64, u_t: f64| State {
+        pressure_uncertainty_pa: 1_000.0,
+        temperature_uncertainty_k: u_t,
+        ..exact(7_377_300.0 + 171_000.0 * off_k + off_pa, 304.128_2 + off_k)
+    };
+    let refused = |state| matches!(density(&state), Err(StateError::NearSaturation { .. }));
+    assert!(refused(state(0.1, 0.0, 0.2)), "it may be 303.9 K");
+    assert!(refused(state(0.1, 30_000.0, 0.2)));
+    assert!(!refused(state(0.1, 60_000.0, 0.2)), "far from the line");
+    assert!(!refused(state(0.3, 0.0, 0.2)), "surely above");
+    assert!(
+        !refused(state(0.1, 0.0, 0.0)),
+        "without uncertainty it is above"
+    );
+}
+
+#[test]
 fn what_was_never_compared_is_refused_with_the_range() {
     let outside = |p: f64, t: f64| match density(&exact(p, t)) {
         Err(StateError::OutOfRange { quantity, .. }) => quantity,
